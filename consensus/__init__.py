@@ -1,0 +1,1 @@
+"""Agreement on the order of blocks: sans-IO, events in, actions out."""

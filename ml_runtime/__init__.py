@@ -1,0 +1,1 @@
+"""Fixed-point model families, kernels and encoders: arrays in, arrays out, no chain words."""

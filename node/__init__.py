@@ -1,0 +1,1 @@
+"""The process: wiring and every side effect."""

@@ -1,0 +1,1 @@
+"""Authenticated bytes between members; the sockets are in tcp.py alone."""
