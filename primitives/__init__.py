@@ -1,1 +1,1 @@
-"""What every package speaks: canonical codec, hashing, keys, Merkle proofs, identifiers, root errors."""
+"""What every package speaks: canonical codec, hashing, keys, Merkle proofs, identifiers, errors."""
