@@ -1,0 +1,134 @@
+"""The governed parameters: limits and prices that every validator must agree on.
+
+They start in the genesis file, live in the state under ``chain/parameters`` and travel as a fixed
+order of integers. Source: docs/spec/ledger.md §8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+from primitives.codec import decode, encode
+from primitives.errors import InvalidInputError
+from primitives.fields import COUNTER_MAX, FieldReader
+
+__all__ = ["Parameters", "decode_parameters", "parameters_from_mapping"]
+
+_ENCODED_BYTES_MAX: Final = 512
+
+DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Limits and prices of one network.
+
+    Parameters
+    ----------
+    block_bytes_max : wire bytes of a block's body, payloads included.
+    transactions_per_block_max : transactions in one block.
+    compute_units_per_block_max : metered units in one block; what exceeds them is void.
+    compute_units_per_account_max : metered units of one sender in one block, its quota.
+    envelope_bytes_max : bytes of one envelope.
+    payload_bytes_max : bytes of one payload.
+    samples_per_contribution_max : samples in one contribution.
+    expiry_window_max : how many heights ahead a transaction may stay valid.
+    fee_per_byte : price of a byte of envelope or payload, in the smallest unit of money.
+    fee_per_compute_unit : price of a metered unit, in the smallest unit of money.
+    unfinal_blocks_max : above so many unfinal blocks, only empty blocks are valid.
+    wait_ms_max : longest wait that a model's incentive may ask for, in milliseconds.
+    """
+
+    block_bytes_max: int = 1024 * 1024
+    transactions_per_block_max: int = 2_000
+    compute_units_per_block_max: int = 400_000_000
+    compute_units_per_account_max: int = 200_000_000
+    envelope_bytes_max: int = 32 * 1024
+    payload_bytes_max: int = 512 * 1024
+    samples_per_contribution_max: int = 1_024
+    expiry_window_max: int = 100_000
+    fee_per_byte: int = 0
+    fee_per_compute_unit: int = 0
+    unfinal_blocks_max: int = 8
+    wait_ms_max: int = 3_650 * DAY_MS
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode(self.values())
+
+    def values(self) -> tuple[int, ...]:
+        """Return the integers in their fixed order."""
+        return tuple(getattr(self, name) for name in _NAMES)
+
+    def to_mapping(self) -> dict[str, int]:
+        """Return name → value, as the genesis file shows them."""
+        return dict(zip(_NAMES, self.values(), strict=True))
+
+
+_NAMES: Final = tuple(field.name for field in fields(Parameters))
+
+# Upper bounds: an allocation, or a product with a price, must stay within what the rest can hold.
+_LIMITS: Final[Mapping[str, tuple[int, int]]] = {
+    "block_bytes_max": (64 * 1024, 64 * 1024 * 1024),
+    "transactions_per_block_max": (1, 100_000),
+    "envelope_bytes_max": (1024, 1024 * 1024),
+    "payload_bytes_max": (1024, 32 * 1024 * 1024),
+    "samples_per_contribution_max": (1, 65_536),
+    "expiry_window_max": (1, COUNTER_MAX),
+    "fee_per_byte": (0, 2**31),
+    "fee_per_compute_unit": (0, 2**31),
+    "unfinal_blocks_max": (1, 1_024),
+}
+_NO_LIMIT: Final = (0, COUNTER_MAX)
+
+
+def decode_parameters(data: bytes) -> Parameters:
+    """Return the parameters whose canonical bytes are `data`.
+
+    Raises
+    ------
+    InvalidInputError
+        ``too_large``, ``malformed``, ``not_canonical`` or ``out_of_range``.
+    """
+    value = decode(data, bytes_max=_ENCODED_BYTES_MAX, depth_max=1)
+    reader = FieldReader(value, "parameters", len(_NAMES))
+    read = {name: reader.integer(name, *_LIMITS.get(name, _NO_LIMIT)) for name in _NAMES}
+    reader.end()
+    return Parameters(**read)
+
+
+def parameters_from_mapping(mapping: Mapping[str, object]) -> Parameters:
+    """Return the parameters of a genesis file; what is not named keeps its default.
+
+    Raises
+    ------
+    InvalidInputError
+        ``malformed`` for an unknown name or a value that is not an integer, ``out_of_range``.
+    """
+    for name in mapping:
+        if name not in _NAMES:
+            raise InvalidInputError(
+                "malformed",
+                f"parameters.{name} is not a parameter; known are {', '.join(_NAMES)}",
+                field=f"parameters.{name}",
+            )
+    for name, value in mapping.items():
+        if type(value) is not int:
+            raise InvalidInputError(
+                "malformed",
+                f"parameters.{name} must be an integer, found {value!r}",
+                field=f"parameters.{name}",
+                value=value,
+            )
+        low, high = _LIMITS.get(name, _NO_LIMIT)
+        if not low <= value <= high:
+            raise InvalidInputError(
+                "out_of_range",
+                f"parameters.{name} must lie in [{low}, {high}], found {value}",
+                field=f"parameters.{name}",
+                value=value,
+                limit=high if value > high else low,
+            )
+    return Parameters(**{name: value for name, value in mapping.items() if type(value) is int})

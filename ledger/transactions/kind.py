@@ -1,0 +1,240 @@
+"""What a kind of transaction is, and what it may do while it executes.
+
+A newcomer adds a kind by writing a class of this shape in a file of its family and listing it in
+`ledger.transactions.registry`. A kind never sees the block, the store or another kind; it sees an
+`ExecutionContext`. Source: docs/spec/ledger.md §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from ledger.parameters import Parameters
+from ledger.schema import Record, RecordT, StateReader
+from ledger.transaction import Transaction
+from primitives.accounts import AccountId
+from primitives.codec import Encodable, Value
+
+__all__ = ["ExecutionContext", "ModelArrays", "TransactionKind"]
+
+ModelArrays = dict[str, np.ndarray]
+"""The parameters of a model: int64 arrays, C-contiguous, fixed names and shapes."""
+
+BodyT = TypeVar("BodyT")
+
+
+class ExecutionContext(StateReader, Protocol):
+    """What the body of one transaction may read and change.
+
+    Every change to records and money is undone if the body raises `TransactionFailedError`.
+    Arrays of models are changed in place and are *not* undone: see `change_model`.
+    """
+
+    @property
+    def height(self) -> int:
+        """Height of the block."""
+        ...
+
+    @property
+    def timestamp_ms(self) -> int:
+        """Time in the header of the block, in milliseconds; the only clock there is."""
+        ...
+
+    @property
+    def parameters(self) -> Parameters:
+        """The governed parameters in force."""
+        ...
+
+    @property
+    def transaction_id(self) -> bytes:
+        """Id of the transaction that is executed."""
+        ...
+
+    @property
+    def sender(self) -> AccountId:
+        """The account that acts."""
+        ...
+
+    @property
+    def payer(self) -> AccountId:
+        """The account that pays fee and deposit: the sponsor if there is one, else the sender."""
+        ...
+
+    def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
+        """Return the record under a key as this block has left it so far, or None."""
+        ...
+
+    def put(self, key: bytes, record: Record) -> None:
+        """Write a record."""
+        ...
+
+    def delete(self, key: bytes) -> None:
+        """Remove a record; nothing happens if there is none."""
+        ...
+
+    def get_balance(self, account: AccountId) -> int:
+        """Return the free money of an account."""
+        ...
+
+    def transfer(self, source: AccountId, target: AccountId, amount: int) -> None:
+        """Move money between two accounts, which may be the same.
+
+        Raises
+        ------
+        TransactionFailedError
+            ``insufficient_balance``.
+        """
+        ...
+
+    def hold(self, account: AccountId, amount: int) -> None:
+        """Take money out of an account's balance and hold it for the caller's records.
+
+        Raises
+        ------
+        TransactionFailedError
+            ``insufficient_balance``.
+        """
+        ...
+
+    def release(self, account: AccountId, amount: int) -> None:
+        """Pay held money to an account.
+
+        Raises
+        ------
+        InvariantViolationError
+            If less is held: the caller's records do not add up.
+        """
+        ...
+
+    def read_payload(self, transaction_id: bytes) -> bytes:
+        """Return the payload of this or of an earlier transaction, which must not be erased.
+
+        Raises
+        ------
+        MissingPayloadError
+            If our store lacks it. That stops the node and never fails the transaction, because
+            the other validators have it.
+        """
+        ...
+
+    def has_model(self, name: str) -> bool:
+        """Say whether a model of this name has arrays."""
+        ...
+
+    def create_model(self, name: str, arrays: ModelArrays) -> None:
+        """Give a new model its arrays, version 0; they belong to the block from now on.
+
+        Raises
+        ------
+        InvariantViolationError
+            If the model has arrays already.
+        """
+        ...
+
+    def read_model(self, name: str) -> ModelArrays:
+        """Return a model's arrays as this block has left them so far; not to be written to.
+
+        Raises
+        ------
+        InvariantViolationError
+            If there is no such model.
+        """
+        ...
+
+    def change_model(self, name: str) -> ModelArrays:
+        """Return a model's arrays to be changed in place; cloned once per block.
+
+        Nothing may fail after the first call: a `TransactionFailedError` from here on stops the
+        node. So check everything, move the money, and train last.
+
+        Raises
+        ------
+        InvariantViolationError
+            If there is no such model.
+        """
+        ...
+
+    def note_progress(self, name: str, samples: int, correct: int, judged: int) -> None:
+        """Say what the record of the model's next version shall state; the last call counts.
+
+        Parameters
+        ----------
+        name : the model, whose arrays this block creates or changes.
+        samples : samples that the model was trained on since it exists.
+        correct, judged : of the samples predicted before training, how many rightly, how many.
+        """
+        ...
+
+    def get_model_version(self, name: str) -> int:
+        """Return the number that the model's parameters have at the end of this block so far."""
+        ...
+
+
+class TransactionKind(Protocol[BodyT]):
+    """One kind of transaction: how its body is decoded, checked, metered and applied.
+
+    `decode_body` and `check` decide whether a transaction may enter a block; they must not depend
+    on any state, because validators that are not equally far must agree.
+    """
+
+    @property
+    def code(self) -> int:
+        """The number in the envelope."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Name for people: ``create_model``."""
+        ...
+
+    @property
+    def has_payload(self) -> bool:
+        """Whether a payload must travel with it; otherwise it must not."""
+        ...
+
+    def decode_body(self, value: list[Value], /) -> BodyT:
+        """Return the body.
+
+        Raises
+        ------
+        InvalidInputError
+            If the fields are not those of this kind or are out of range.
+        """
+        ...
+
+    def check(self, transaction: Transaction, body: BodyT, parameters: Parameters, /) -> None:
+        """Check the rest that needs no state, the payload's content above all.
+
+        Raises
+        ------
+        InvalidInputError
+            With the code of the broken rule.
+        """
+        ...
+
+    def cost(self, state: StateReader, transaction: Transaction, body: BodyT, /) -> int:
+        """Return the compute units of the body: multiply-adds or comparable work, ≥ 0.
+
+        It is metered before the body runs and must not raise: what does not exist costs nothing.
+        Envelope, payload bytes and signatures are metered for every kind alike.
+
+        Parameters
+        ----------
+        state : the state at the transaction's turn.
+        """
+        ...
+
+    def apply(
+        self, context: ExecutionContext, transaction: Transaction, body: BodyT, /
+    ) -> list[Encodable]:
+        """Take effect and return the data of the receipt.
+
+        Raises
+        ------
+        TransactionFailedError
+            If it cannot: everything it did is undone, nonce and fee stay consumed.
+        """
+        ...

@@ -1,0 +1,77 @@
+"""All kinds of transactions there are.
+
+A new kind is added to ``KINDS``; nothing else needs to know about it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ledger.codes import UNKNOWN_KIND
+from ledger.transaction import Transaction
+from ledger.transactions.accounts import TRANSFER
+from ledger.transactions.kind import TransactionKind
+from primitives.errors import InvalidInputError
+
+__all__ = ["KINDS", "body_of", "get_kind", "kind_of"]
+
+# The body's type differs from kind to kind and never leaves the kind.
+AnyKind = TransactionKind[Any]
+
+KINDS: Final[tuple[AnyKind, ...]] = (TRANSFER,)
+
+_BY_CODE: Final = {kind.code: kind for kind in KINDS}
+_BY_NAME: Final = {kind.name: kind for kind in KINDS}
+
+_BODY_MEMO: Final = "body"
+
+
+def get_kind(name: str) -> AnyKind:
+    """Return the kind with a name.
+
+    Raises
+    ------
+    InvalidInputError
+        ``unknown_kind``.
+    """
+    kind = _BY_NAME.get(name)
+    if kind is None:
+        raise InvalidInputError(
+            UNKNOWN_KIND, f"no transaction kind is named {name!r}", field="kind", value=name
+        )
+    return kind
+
+
+def kind_of(transaction: Transaction) -> AnyKind:
+    """Return the kind of a transaction.
+
+    Raises
+    ------
+    InvalidInputError
+        ``unknown_kind``.
+    """
+    kind = _BY_CODE.get(transaction.kind)
+    if kind is None:
+        known = ", ".join(f"{kind.code} {kind.name}" for kind in KINDS)
+        raise InvalidInputError(
+            UNKNOWN_KIND,
+            f"transaction.kind {transaction.kind} is unknown; known are {known}",
+            field="transaction.kind",
+            value=transaction.kind,
+        )
+    return kind
+
+
+def body_of(transaction: Transaction) -> Any:
+    """Return the decoded body of a transaction; decoded at most once.
+
+    Raises
+    ------
+    InvalidInputError
+        ``unknown_kind``, or as the kind's `decode_body` does.
+    """
+    memo = transaction.memo
+    body = memo.get(_BODY_MEMO)
+    if body is None:
+        body = memo[_BODY_MEMO] = kind_of(transaction).decode_body(transaction.body)
+    return body
