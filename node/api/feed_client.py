@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from ledger.payload import Payload
 from node.api.feed_frames import (
     BatchPart,
     Frame,
@@ -108,7 +109,7 @@ class FeedClient:
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
-    async def submit(self, envelope: bytes, salt: bytes | None, payload: bytes | None) -> None:
+    async def submit(self, envelope: bytes, payload: Payload | None) -> None:
         """Hand a transaction to the node's mempool.
 
         Raises
@@ -120,7 +121,7 @@ class FeedClient:
             same bytes again is safe.
         """
         reply = await self._request(
-            lambda number: SubmitRequest(number, envelope, salt, payload), SubmitReply
+            lambda number: SubmitRequest(number, envelope, payload), SubmitReply
         )
         if reply.refusal is not None:
             raise reply.refusal.to_error()
@@ -139,8 +140,8 @@ class FeedClient:
             self._status = (now_s, reply.status)
         return self._status[1]
 
-    async def read_payload(self, transaction_id: bytes) -> tuple[bytes, bytes] | None:
-        """Return salt and payload of a transaction, or None when the node does not hold them.
+    async def read_payload(self, transaction_id: bytes) -> Payload | None:
+        """Return the payload of a transaction, or None when the node does not hold it.
 
         Raises
         ------
@@ -154,9 +155,7 @@ class FeedClient:
         )
         if reply.refusal is not None:
             raise reply.refusal.to_error()
-        if reply.salt is None or reply.payload is None:
-            return None
-        return reply.salt, reply.payload
+        return reply.payload
 
     async def _follow_once(self) -> bool:
         """Follow until the connection ends; return whether the node welcomed this process."""

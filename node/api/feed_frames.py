@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Protocol, Self
 
+from ledger.payload import SALT_BYTES, Payload
 from primitives import codec
 from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX, FieldReader
@@ -212,12 +213,11 @@ class SubmitRequest:
     field_count: ClassVar = 4
     number: int
     envelope: bytes
-    salt: bytes | None
-    payload: bytes | None
+    payload: Payload | None
 
     def to_fields(self) -> list[codec.Encodable]:
         """Return the fields in their order on the wire."""
-        return [self.number, self.envelope, self.salt, self.payload or b""]
+        return [self.number, self.envelope, *_payload_fields(self.payload)]
 
     @classmethod
     def from_fields(cls, reader: FieldReader) -> Self:
@@ -225,7 +225,7 @@ class SubmitRequest:
         return cls(
             _read_number(reader),
             reader.bytes("envelope", bytes_max=FRAME_BYTES_MAX),
-            *_read_payload(reader),
+            _read_payload(reader),
         )
 
 
@@ -377,18 +377,17 @@ class PayloadRequest:
 
 @dataclass(frozen=True, slots=True)
 class PayloadReply:
-    """Salt and payload; both None when the node does not hold them, or said no."""
+    """The payload; None when the node does not hold it, or said no."""
 
     kind: ClassVar = FrameKind.PAYLOAD_REPLY
     field_count: ClassVar = 4
     number: int
     refusal: Refusal | None
-    salt: bytes | None
-    payload: bytes | None
+    payload: Payload | None
 
     def to_fields(self) -> list[codec.Encodable]:
         """Return the fields in their order on the wire."""
-        return [self.number, _refusal_fields(self.refusal), self.salt, self.payload or b""]
+        return [self.number, _refusal_fields(self.refusal), *_payload_fields(self.payload)]
 
     @classmethod
     def from_fields(cls, reader: FieldReader) -> Self:
@@ -396,7 +395,7 @@ class PayloadReply:
         return cls(
             _read_number(reader),
             _read_refusal(reader),
-            *_read_payload(reader),
+            _read_payload(reader),
         )
 
 
@@ -512,11 +511,15 @@ def _read_optional_text(reader: FieldReader, name: str) -> str | None:
     raise InvalidInputError("malformed", f"refusal.{name} must be text or nil", field=name)
 
 
-def _read_payload(reader: FieldReader) -> tuple[bytes | None, bytes | None]:
-    """Read a salt or nil and a payload, which counts only beside a salt."""
-    salt = reader.optional_bytes("salt", HASH_BYTES)
-    payload = reader.bytes("payload", bytes_max=FRAME_BYTES_MAX)
-    return salt, None if salt is None else payload
+def _payload_fields(payload: Payload | None) -> tuple[bytes | None, bytes]:
+    return (None, b"") if payload is None else (payload.salt, payload.data)
+
+
+def _read_payload(reader: FieldReader) -> Payload | None:
+    """Read a salt or nil, and data, which counts only beside a salt."""
+    salt = reader.optional_bytes("salt", SALT_BYTES)
+    data = reader.bytes("payload", bytes_max=FRAME_BYTES_MAX)
+    return None if salt is None else Payload(salt, data)
 
 
 def _read_number(reader: FieldReader) -> int:

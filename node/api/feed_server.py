@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ledger.payload import Payload
 from node.api.feed_frames import (
     BatchPart,
     Frame,
@@ -78,16 +79,16 @@ class NodeDoors:
     Parameters
     ----------
     submit
-        Take (envelope, salt, payload) into the mempool; raises ``InvalidInputError`` to refuse.
+        Take an envelope and its payload into the mempool; raises ``InvalidInputError`` to refuse.
     read_status
         What the node knows of itself; must be cheap.
     read_payload
-        Salt and payload of a transaction id, or None.
+        The payload of a transaction id, or None.
     """
 
-    submit: Callable[[bytes, bytes | None, bytes | None], Awaitable[None]]
+    submit: Callable[[bytes, Payload | None], Awaitable[None]]
     read_status: Callable[[], NodeStatus]
-    read_payload: Callable[[bytes], tuple[bytes, bytes] | None]
+    read_payload: Callable[[bytes], Payload | None]
 
 
 class FeedSnapshot(Protocol):
@@ -283,6 +284,9 @@ class FeedServer:
             await self._serve(reader, writer)
         except (_ReaderDroppedError, InvalidInputError, ConnectionError, TimeoutError) as error:
             _log.warning("reader of the feed dropped: %s", error)
+        except asyncio.CancelledError:
+            # Only stop() cancels; asyncio would log a cancelled connection as a failure.
+            pass
         finally:
             self._connections.discard(task)
             writer.close()
@@ -370,7 +374,7 @@ class FeedServer:
     async def _submit(self, request: SubmitRequest, writer: asyncio.StreamWriter) -> None:
         refusal = None
         try:
-            await self._doors.submit(request.envelope, request.salt, request.payload)
+            await self._doors.submit(request.envelope, request.payload)
         except InvalidInputError as error:
             refusal = Refusal.from_error(error)
         finally:
@@ -390,9 +394,9 @@ class FeedServer:
         now_s = asyncio.get_running_loop().time()
         if not self._read_rate.admit(now_s):
             refusal = _refuse_load("payload reads a second", self._limits.reads_per_second_max)
-            return PayloadReply(request.number, refusal, None, None)
-        salt, payload = self._doors.read_payload(request.transaction_id) or (None, None)
-        return PayloadReply(request.number, None, salt, payload)
+            return PayloadReply(request.number, refusal, None)
+        payload = self._doors.read_payload(request.transaction_id)
+        return PayloadReply(request.number, None, payload)
 
 
 def _refuse_load(what: str, limit: int) -> Refusal:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.payload import Payload
 from node.api.feed_frames import (
     FRAME_BYTES_MAX,
     BatchPart,
@@ -31,6 +32,7 @@ from primitives.errors import InvalidInputError
 HASHES = st.binary(min_size=32, max_size=32)
 COUNTERS = st.integers(min_value=0, max_value=2**63 - 1)
 PAIRS = st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=80)), max_size=20).map(tuple)
+PAYLOADS = st.builds(Payload, HASHES, st.binary(max_size=200))
 TEXTS = st.text(max_size=50)
 REFUSALS = st.none() | st.builds(
     Refusal, TEXTS, TEXTS, st.none() | TEXTS, st.none() | TEXTS, st.none() | TEXTS
@@ -55,14 +57,12 @@ FRAMES = st.one_of(
     st.builds(
         BatchPart, COUNTERS, st.booleans(), PAIRS, st.lists(st.binary(max_size=40)).map(tuple)
     ),
-    st.builds(SubmitRequest, COUNTERS, st.binary(max_size=200), st.none(), st.none()),
-    st.builds(SubmitRequest, COUNTERS, st.binary(max_size=200), HASHES, st.binary(max_size=200)),
+    st.builds(SubmitRequest, COUNTERS, st.binary(max_size=200), st.none() | PAYLOADS),
     st.builds(SubmitReply, COUNTERS, REFUSALS),
     st.builds(StatusRequest, COUNTERS),
     st.builds(StatusReply, COUNTERS, STATUSES),
     st.builds(PayloadRequest, COUNTERS, HASHES),
-    st.builds(PayloadReply, COUNTERS, REFUSALS, st.none(), st.none()),
-    st.builds(PayloadReply, COUNTERS, st.none(), HASHES, st.binary(max_size=200)),
+    st.builds(PayloadReply, COUNTERS, REFUSALS, st.none() | PAYLOADS),
 )
 
 
