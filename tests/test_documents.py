@@ -14,6 +14,10 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)(?:\s+\"[^\
 HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:")
 
+CITATION = re.compile(r"\bdocs/(?:[\w/-]+\.md|adr/\d{4})")
+# Pages by which the work was planned, which a reader of the repository does not have.
+FOREIGN_CITATION = re.compile(r"\bD[E]SIGN(?:\.md)? §|\bC[O]NTRACT\.md|\bissue \d+\b")
+
 # Somebody's home or working folder, or the host that one machine happens to install from.
 MACHINE_PATH = re.compile(r"(?<![\w.$~/-])/(?:root|home/\w+|Users/\w+|work)/")
 REGISTRY_HOST = re.compile(
@@ -70,6 +74,23 @@ def test_relative_links_resolve() -> None:
         for target in LINK.findall(prose(document))
         if not ELSEWHERE.match(target) and (fault := broken_link(document, target))
     ]
+    assert not complaints, "\n" + "\n".join(complaints)
+
+
+def test_documents_that_the_source_cites_exist() -> None:
+    """A comment that points to a rule is worth as much as the page it points to."""
+    complaints = []
+    for path in tracked_files():
+        if path.suffix != ".py":
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            complaints += [
+                f"{path.relative_to(ROOT)}:{number}: {cited}: no such page"
+                for cited in CITATION.findall(line)
+                if not list(ROOT.glob(cited if cited.endswith(".md") else f"{cited}*.md"))
+            ]
+            if FOREIGN_CITATION.search(line):
+                complaints.append(f"{path.relative_to(ROOT)}:{number}: cites a page outside")
     assert not complaints, "\n" + "\n".join(complaints)
 
 

@@ -192,8 +192,13 @@ def test_classes_have_few_public_methods() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
+    """Tests may leave it out: they are named after what they test."""
     report(
-        [f"{s.path}:1: no module docstring" for s in everything() if not ast.get_docstring(s.tree)]
+        [
+            f"{source.path}:1: no module docstring"
+            for source in everything()
+            if not source.path.name.startswith("test_") and not ast.get_docstring(source.tree)
+        ]
     )
 
 
