@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from primitives.errors import InvalidInputError
 
-__all__ = ["TEXT_LENGTH_MAX", "bech32m_decode", "bech32m_encode"]
+__all__ = ["TEXT_LENGTH_MAX", "bech32m_decode", "bech32m_digits", "bech32m_encode"]
 
 TEXT_LENGTH_MAX = 90
 
@@ -60,12 +60,18 @@ def bech32m_decode(text: str) -> tuple[str, bytes]:
         missing separator, a wrong checksum, or padding that is not zero; ``too_large`` if it is
         longer than `TEXT_LENGTH_MAX`.
     """
-    prefix, digits = _decode_digits(text)
+    prefix, digits = bech32m_digits(text)
     return prefix, bytes(_regroup(digits, 5, 8, pad=False))
 
 
-def _decode_digits(text: str) -> tuple[str, list[int]]:
-    """Return the prefix and the five-bit groups without the checksum (BIP-173 tests these)."""
+def bech32m_digits(text: str) -> tuple[str, list[int]]:
+    """Return the prefix and the five-bit groups of bech32m text, without the checksum.
+
+    Raises
+    ------
+    InvalidInputError
+        As `bech32m_decode`, except for padding, which a number of groups does not have yet.
+    """
     if len(text) > TEXT_LENGTH_MAX:
         raise _too_long(len(text))
     if text not in (text.lower(), text.upper()):

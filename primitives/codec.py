@@ -44,8 +44,8 @@ def encode(value: Encodable) -> bytes:
 
     Parameters
     ----------
-    value : nil, boolean, integer in [-2^63, 2^64), bytes, text, or a list or tuple of those, at
-        most `DEPTH_MAX` deep.
+    value : nil, boolean, integer in [-2^63, 2^64), bytes, text, or a list or tuple of those (no
+        named tuples), at most `DEPTH_MAX` deep.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def _refuse(*_: Any) -> NoReturn:
 
 
 def _check_decoded(value: object, depth_left: int) -> None:
-    """Refuse floats, timestamps and depth; the parser has already refused everything else."""
+    """Refuse floats, timestamps and depth; the parser has already refused what else is foreign."""
     kind = type(value)
     if kind is not list:
         if kind not in _SCALARS:
@@ -136,9 +136,8 @@ def _check_decoded(value: object, depth_left: int) -> None:
     if depth_left <= 0:
         raise InvalidInputError("too_large", "input is nested deeper than the limit")
     items = cast(list[object], value)
-    # The set of types is computed in C; only arrays that hold arrays cost a Python loop.
-    kinds = set(map(type, items))
-    if kinds <= _SCALARS:
+    # The types are compared in C; only arrays that hold arrays cost a Python loop.
+    if _SCALARS.issuperset(map(type, items)):
         return
     for item in items:
         if type(item) is list:
@@ -155,11 +154,15 @@ def _type_refusal(kind: type) -> InvalidInputError:
 
 def _check_encodable(value: object, depth_left: int) -> None:
     """Refuse what the packer would accept although the encoding has no such type."""
-    if isinstance(value, (list, tuple)):
+    kind = type(value)
+    # Exact types: the packer gives some subclasses of tuple a meaning of their own.
+    if kind is list or kind is tuple:
         if depth_left <= 0:
             raise InvariantViolationError(f"value is nested deeper than {DEPTH_MAX}")
-        if not set(map(type, value)) <= _SCALARS:
-            for item in value:
-                _check_encodable(item, depth_left - 1)
+        items = cast(Sequence[object], value)
+        if not _SCALARS.issuperset(map(type, items)):
+            for item in items:
+                if type(item) not in _SCALARS:
+                    _check_encodable(item, depth_left - 1)
     elif value is not None and not isinstance(value, (int, bytes, str)):
-        raise InvariantViolationError(f"{type(value).__name__} has no canonical encoding")
+        raise InvariantViolationError(f"{kind.__name__} has no canonical encoding")

@@ -3,7 +3,8 @@
 Verifiers of other libraries disagree on crafted points, and a chain that mixes two of them can
 split. So libsodium (through PyNaCl) is a rule of consensus, and on top of it everything on which
 its releases have differed from others is refused here: non-canonical and small-order public keys
-and commitment points R, and scalars S that are not below the group order.
+and commitment points R, and scalars S that are not below the group order. What remains is whether
+the equation is multiplied by the cofactor 8: it is not, and `check_verifier` makes sure.
 Source: RFC 8032 §5.1; docs/spec/encoding.md §5; frozen vectors in tests/vectors/ed25519.json.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
-from primitives.errors import InvalidInputError
+from primitives.errors import InvalidInputError, InvariantViolationError
 
 __all__ = [
     "PUBLIC_KEY_BYTES",
@@ -20,6 +21,7 @@ __all__ = [
     "SIGNATURE_BYTES",
     "PrivateKey",
     "check_public_key",
+    "check_verifier",
     "verify_signature",
 ]
 
@@ -43,6 +45,15 @@ _SMALL_ORDER_COORDINATES = frozenset(
         _ORDER_EIGHT_COORDINATE,
         _FIELD_PRIME - _ORDER_EIGHT_COORDINATE,
     }
+)
+
+# A signature whose R has a part of order 8. Verifiers that multiply by the cofactor accept it.
+# Source: tests/vectors/ed25519.json, "mixed: key + 0T, commitment + 1T".
+_COFACTOR_KEY = bytes.fromhex("b862409fb5c4c4123df2abf7462b88f041ad36dd6864ce872fd5472be363c5b1")
+_COFACTOR_MESSAGE = b"mixed"
+_COFACTOR_SIGNATURE = bytes.fromhex(
+    "5b94d525f09dbb3f8bec71da454b8a76c21f9edc1a6b2c8a2650090c0c6a2bd6"
+    "251f393fba338d993a8765bbd6c63a3747487ec5eae0f09afe05333fcafd4606"
 )
 
 
@@ -135,6 +146,22 @@ def check_public_key(public_key: bytes, field: str = "public_key") -> None:
             f"{field} {public_key.hex()} is not a point of the prime-order group of Ed25519",
             field=field,
             value=public_key.hex(),
+        )
+
+
+def check_verifier() -> None:
+    """Check at start-up that the linked libsodium follows the rule without cofactor.
+
+    Both rules satisfy RFC 8032, which leaves the choice open; validators must not differ in it.
+
+    Raises
+    ------
+    InvariantViolationError
+        If it follows the other one. This node could then fork from the others and must not start.
+    """
+    if verify_signature(_COFACTOR_KEY, _COFACTOR_MESSAGE, _COFACTOR_SIGNATURE):
+        raise InvariantViolationError(
+            "the linked libsodium verifies Ed25519 with cofactor; use the one bundled with PyNaCl"
         )
 
 
