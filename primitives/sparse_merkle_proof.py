@@ -7,11 +7,12 @@ itself is in ``primitives.sparse_merkle``. Source: docs/spec/encoding.md §12.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from primitives.codec import decode, encode
 from primitives.errors import InvalidInputError
 from primitives.fields import FieldReader
-from primitives.hashing import HASH_BYTES, ZERO_HASH, Tag, tagged_hash
+from primitives.hashing import HASH_BYTES, ZERO_HASH, Tag
 
 __all__ = [
     "DEPTH_BITS_MAX",
@@ -29,6 +30,10 @@ DEPTH_BITS_MAX = 256
 PROOF_BYTES_MAX = 128 + DEPTH_BITS_MAX * HASH_BYTES
 
 _FIELD_COUNT = 2
+
+# `tagged_hash` written out below: verifying a proof is little else than these two hashes.
+_LEAF_PREFIX = Tag.STATE_LEAF.prefix
+_INNER_PREFIX = Tag.STATE_INNER.prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,12 @@ def decode_proof(data: bytes) -> Proof:
 
 def hash_leaf(key_hash: bytes, value_hash: bytes) -> bytes:
     """Return the hash of a leaf; the whole key is in it, not only the part below its depth."""
-    return tagged_hash(Tag.STATE_LEAF, key_hash + value_hash)
+    return sha256(_LEAF_PREFIX + key_hash + value_hash).digest()
 
 
 def hash_inner(left: bytes, right: bytes) -> bytes:
     """Return the hash of an inner node over the hashes of its two subtrees."""
-    return tagged_hash(Tag.STATE_INNER, left + right)
+    return sha256(_INNER_PREFIX + left + right).digest()
 
 
 def verify_proof(root: bytes, key_hash: bytes, value_hash: bytes | None, proof: Proof) -> bool:

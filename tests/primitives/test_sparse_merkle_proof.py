@@ -225,6 +225,19 @@ def test_a_single_leaf_is_the_root():
     assert verify_proof(root, OCCUPIED, None, Proof((), (PRESENT, STATE[PRESENT])))
 
 
+def test_lengths_and_places_are_checked_even_where_the_hashes_fit():
+    """Roots that no honest tree has, so that nothing but the check itself can refuse."""
+    value = STATE[PRESENT]
+    leaf = hash_leaf(PRESENT, value)
+    assert not verify_proof(leaf, PRESENT, None, Proof((), (PRESENT[:31], PRESENT[31:] + value)))
+    long_value = value + b"x"
+    assert not verify_proof(hash_leaf(PRESENT, long_value), PRESENT, long_value, Proof(()))
+    misplaced = flipped(PRESENT, 255)
+    pair = (ZERO_HASH, leaf) if misplaced[0] >> 7 else (leaf, ZERO_HASH)
+    elsewhere = Proof((ZERO_HASH,), (PRESENT, value))
+    assert not verify_proof(hash_inner(*pair), misplaced, None, elsewhere)
+
+
 def test_two_keys_that_differ_in_the_last_bit_are_at_full_depth():
     twin = flipped(PRESENT)
     changes = {PRESENT: STATE[PRESENT], twin: ZERO_HASH}
