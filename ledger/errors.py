@@ -4,16 +4,23 @@
 
     QuorateError
     ├── TransactionFailedError          a body failed in execution: a receipt, never a fault
+    ├── InvalidInputError
+    │   └── UnknownHeightError          somebody asked for a height that is not final here
     └── CorruptStateError
         ├── MissingPayloadError         a payload that a certificate promised is not on our disk
-        └── MissingHeightError          a height is above the tip or was never stored
+        └── DivergedStateError          a quorum certified another state than the one we computed
 """
 
 from __future__ import annotations
 
-from primitives.errors import CorruptStateError, QuorateError
+from primitives.errors import CorruptStateError, InvalidInputError, QuorateError
 
-__all__ = ["MissingHeightError", "MissingPayloadError", "TransactionFailedError"]
+__all__ = [
+    "DivergedStateError",
+    "MissingPayloadError",
+    "TransactionFailedError",
+    "UnknownHeightError",
+]
 
 
 class TransactionFailedError(QuorateError):
@@ -32,6 +39,19 @@ class TransactionFailedError(QuorateError):
         self.message = message
 
 
+class UnknownHeightError(InvalidInputError):
+    """A height was asked for that lies above the final tip, or below 0."""
+
+    def __init__(self, height: int, tip_height: int) -> None:
+        super().__init__(
+            "unknown_height",
+            f"height {height} is not in [0, {tip_height}], the heights that are final here",
+            field="height",
+            value=height,
+            limit=tip_height,
+        )
+
+
 class MissingPayloadError(CorruptStateError):
     """A payload that is live on the ledger cannot be read from our own store."""
 
@@ -40,10 +60,14 @@ class MissingPayloadError(CorruptStateError):
         self.transaction_id = transaction_id
 
 
-class MissingHeightError(CorruptStateError):
-    """Something was asked of a height that this store does not hold."""
+class DivergedStateError(CorruptStateError):
+    """A commit certificate carries another state root than our own execution of its block."""
 
-    def __init__(self, height: int, tip_height: int) -> None:
-        super().__init__(f"height {height} is not in the store; its tip is {tip_height}")
+    def __init__(self, height: int, certified_root: bytes, own_root: bytes) -> None:
+        super().__init__(
+            f"a quorum certified state root {certified_root.hex()} at height {height},"
+            f" our execution gave {own_root.hex()}"
+        )
         self.height = height
-        self.tip_height = tip_height
+        self.certified_root = certified_root
+        self.own_root = own_root

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-import numpy as np
-
+from ledger.model_tensors import ModelArrays
 from ledger.parameters import Parameters
 from ledger.schema import Record, RecordT, StateReader
 from ledger.transaction import Transaction
@@ -19,9 +18,6 @@ from primitives.accounts import AccountId
 from primitives.codec import Encodable, Value
 
 __all__ = ["ExecutionContext", "ModelArrays", "TransactionKind"]
-
-ModelArrays = dict[str, np.ndarray]
-"""The parameters of a model: int64 arrays, C-contiguous, fixed names and shapes."""
 
 BodyT = TypeVar("BodyT")
 
@@ -126,6 +122,8 @@ class ExecutionContext(StateReader, Protocol):
 
     def create_model(self, name: str, arrays: ModelArrays) -> None:
         """Give a new model its arrays, version 0; they belong to the block from now on.
+
+        Nothing may fail after this: see `change_model`.
 
         Raises
         ------

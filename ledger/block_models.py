@@ -1,0 +1,128 @@
+"""The models of a block under execution: arrays cloned on the first change, hashed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from ledger.model_tensors import (
+    ModelArrays,
+    ModelTensors,
+    ModelVersion,
+    check_arrays,
+    chunk_arrays,
+    decode_model_tensors,
+    model_version_key,
+    tensors_key,
+)
+from ledger.state import BlockState
+from primitives.errors import InvariantViolationError
+
+__all__ = ["BlockModels", "ModelLoader"]
+
+ModelLoader = Callable[[str], ModelArrays | None]
+"""Finds the arrays of a model in the final state; the result must not be written to."""
+
+
+class _Progress(NamedTuple):
+    samples: int
+    correct: int
+    judged: int
+
+
+class BlockModels:
+    """Arrays of the models that a block reads and changes.
+
+    Parameters
+    ----------
+    ancestors : arrays after each unfinal block below that changed them, nearest first.
+    load : finds arrays in the final state below those.
+    """
+
+    def __init__(self, ancestors: Sequence[Mapping[str, ModelArrays]], load: ModelLoader) -> None:
+        self._ancestors = tuple(ancestors)
+        self._load = load
+        self._arrays: dict[str, ModelArrays] = {}
+        self._created: set[str] = set()
+        self._progress: dict[str, _Progress] = {}
+        self.is_touched = False
+        """Whether arrays were created or changed since this was last set to False."""
+
+    @property
+    def arrays(self) -> Mapping[str, ModelArrays]:
+        """Arrays that the block created or changed, by model."""
+        return self._arrays
+
+    def read(self, name: str) -> ModelArrays | None:
+        """Return a model's arrays as the block has left them so far; not to be written to."""
+        arrays = self._arrays.get(name)
+        return self._read_before(name) if arrays is None else arrays
+
+    def create(self, name: str, arrays: ModelArrays) -> None:
+        """Give a new model its arrays."""
+        if self.read(name) is not None:
+            raise InvariantViolationError(f"model {name} has parameters already")
+        check_arrays(arrays)
+        self._arrays[name] = arrays
+        self._created.add(name)
+        self._progress[name] = _Progress(0, 0, 0)
+        self.is_touched = True
+
+    def change(self, name: str) -> ModelArrays | None:
+        """Return a model's arrays to be changed in place, or None if there is no such model."""
+        arrays = self._arrays.get(name)
+        if arrays is None:
+            before = self._read_before(name)
+            if before is None:
+                return None
+            arrays = {key: array.copy() for key, array in before.items()}
+            self._arrays[name] = arrays
+        self.is_touched = True
+        return arrays
+
+    def note_progress(self, name: str, samples: int, correct: int, judged: int) -> None:
+        """Say what the record of the next version shall state."""
+        self._progress[name] = _Progress(samples, correct, judged)
+
+    def gets_new_version(self, name: str) -> bool:
+        """Say whether the block gives the model a version above an existing one."""
+        return name in self._arrays and name not in self._created
+
+    def finish(self, state: BlockState, height: int, timestamp_ms: int) -> dict[bytes, bytes]:
+        """Write descriptors and version records; return the new chunks by their hashes.
+
+        Raises
+        ------
+        InvariantViolationError
+            If arrays were changed and nobody noted what the record shall state.
+        """
+        chunks: dict[bytes, bytes] = {}
+        for name in sorted(self._arrays):
+            progress = self._progress.get(name)
+            if progress is None:
+                raise InvariantViolationError(f"no progress was noted for the changed model {name}")
+            previous = self._previous_version(state, name)
+            version = 0 if previous is None else previous[0].version + 1
+            tensors = chunk_arrays(version, self._arrays[name], previous, chunks)
+            record = ModelVersion(height, timestamp_ms, *progress, tensors.digest)
+            state.put(tensors_key(name), tensors)
+            state.put(model_version_key(name, version), record)
+        return chunks
+
+    def _previous_version(
+        self, state: BlockState, name: str
+    ) -> tuple[ModelTensors, ModelArrays] | None:
+        if name in self._created:
+            return None
+        tensors = state.get(tensors_key(name), decode_model_tensors)
+        before = self._read_before(name)
+        if tensors is None or before is None:
+            raise InvariantViolationError(f"model {name} was changed but has no parameters")
+        return tensors, before
+
+    def _read_before(self, name: str) -> ModelArrays | None:
+        """Return a model's arrays before this block."""
+        for layer in self._ancestors:
+            if name in layer:
+                return layer[name]
+        return self._load(name)

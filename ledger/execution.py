@@ -1,0 +1,206 @@
+"""What transactions of one block see while they execute: `ExecutionContext` made real.
+
+Money moves only by `transfer`, `hold` and `release`, so no kind of transaction can make or lose
+any. The order of things around a body is `ledger.executor`'s affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ledger.block_models import BlockModels
+from ledger.codes import INSUFFICIENT_BALANCE
+from ledger.errors import MissingPayloadError, TransactionFailedError
+from ledger.model_tensors import ModelArrays, decode_model_tensors, tensors_key
+from ledger.parameters import Parameters
+from ledger.payload import Payload
+from ledger.schema import (
+    CHAIN_SUPPLY,
+    Account,
+    Record,
+    RecordT,
+    Supply,
+    account_key,
+    decode_account,
+    decode_supply,
+)
+from ledger.state import BlockState
+from ledger.transaction import Transaction
+from primitives.accounts import AccountId, account_to_text
+from primitives.errors import InvariantViolationError
+from primitives.header import BlockHeader
+
+__all__ = ["BlockExecution", "PayloadLookup"]
+
+PayloadLookup = Callable[[bytes], Payload | None]
+"""Finds the payload of a transaction of this block, an ancestor or the final chain."""
+
+
+class BlockExecution:
+    """The block under execution, as its transactions see it one after the other.
+
+    Parameters
+    ----------
+    header : of the block.
+    parameters : in force, those after the parent.
+    state : records.
+    models : arrays.
+    find_payload : payloads by transaction id.
+    """
+
+    def __init__(
+        self,
+        header: BlockHeader,
+        parameters: Parameters,
+        state: BlockState,
+        models: BlockModels,
+        find_payload: PayloadLookup,
+    ) -> None:
+        self.height = header.height
+        self.timestamp_ms = header.timestamp_ms
+        self.parameters = parameters
+        self.state = state
+        self.models = models
+        self._find_payload = find_payload
+        self._transaction: Transaction | None = None
+
+    def start(self, transaction: Transaction) -> None:
+        """Make a transaction the one that is executed."""
+        self._transaction = transaction
+        self.models.is_touched = False
+
+    @property
+    def transaction(self) -> Transaction:
+        """The transaction that is executed."""
+        if self._transaction is None:
+            raise InvariantViolationError("no transaction is being executed")
+        return self._transaction
+
+    @property
+    def transaction_id(self) -> bytes:
+        """Id of the transaction that is executed."""
+        return self.transaction.transaction_id
+
+    @property
+    def sender(self) -> AccountId:
+        """The account that acts."""
+        return self.transaction.sender
+
+    @property
+    def payer(self) -> AccountId:
+        """The account that pays fee and deposit."""
+        return self.transaction.payer
+
+    def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
+        """Return the record under a key as this block has left it so far, or None."""
+        return self.state.get(key, decode)
+
+    def put(self, key: bytes, record: Record) -> None:
+        """Write a record."""
+        self.state.put(key, record)
+
+    def delete(self, key: bytes) -> None:
+        """Remove a record; nothing happens if there is none."""
+        self.state.put(key, None)
+
+    def get_account(self, account: AccountId) -> Account:
+        """Return an account; one that was never used is all zero."""
+        return self.state.get(account_key(account), decode_account) or _UNUSED_ACCOUNT
+
+    def get_balance(self, account: AccountId) -> int:
+        """Return the free money of an account."""
+        return self.get_account(account).balance
+
+    def transfer(self, source: AccountId, target: AccountId, amount: int) -> None:
+        """Move money between two accounts; fails with ``insufficient_balance``."""
+        self._debit(source, amount)
+        self._credit(target, amount)
+
+    def hold(self, account: AccountId, amount: int) -> None:
+        """Take money out of a balance and hold it; fails with ``insufficient_balance``."""
+        self._debit(account, amount)
+        supply = self._get_supply()
+        self.state.put(CHAIN_SUPPLY, Supply(supply.total, supply.held + amount))
+
+    def release(self, account: AccountId, amount: int) -> None:
+        """Pay held money to an account.
+
+        Raises
+        ------
+        InvariantViolationError
+            If less is held.
+        """
+        supply = self._get_supply()
+        if not 0 <= amount <= supply.held:
+            raise InvariantViolationError(f"{amount} is to be released, {supply.held} is held")
+        self.state.put(CHAIN_SUPPLY, Supply(supply.total, supply.held - amount))
+        self._credit(account, amount)
+
+    def read_payload(self, transaction_id: bytes) -> bytes:
+        """Return a payload; raises `MissingPayloadError` if our store lacks it."""
+        payload = self._find_payload(transaction_id)
+        if payload is None:
+            raise MissingPayloadError(transaction_id)
+        return payload.data
+
+    def has_model(self, name: str) -> bool:
+        """Say whether a model of this name has arrays."""
+        return self.models.read(name) is not None
+
+    def create_model(self, name: str, arrays: ModelArrays) -> None:
+        """Give a new model its arrays; nothing may fail after this."""
+        self.models.create(name, arrays)
+
+    def read_model(self, name: str) -> ModelArrays:
+        """Return a model's arrays as this block has left them so far; not to be written to."""
+        return _existing(name, self.models.read(name))
+
+    def change_model(self, name: str) -> ModelArrays:
+        """Return a model's arrays to be changed in place; nothing may fail after this."""
+        return _existing(name, self.models.change(name))
+
+    def note_progress(self, name: str, samples: int, correct: int, judged: int) -> None:
+        """Say what the record of the model's next version shall state."""
+        self.models.note_progress(name, samples, correct, judged)
+
+    def get_model_version(self, name: str) -> int:
+        """Return the number that the model's parameters have at the end of this block so far."""
+        tensors = self.state.get(tensors_key(name), decode_model_tensors)
+        version = 0 if tensors is None else tensors.version
+        return version + 1 if self.models.gets_new_version(name) else version
+
+    def _debit(self, account: AccountId, amount: int) -> None:
+        if amount < 0:
+            raise InvariantViolationError(f"an amount must not be negative, found {amount}")
+        record = self.get_account(account)
+        if record.balance < amount:
+            raise TransactionFailedError(
+                INSUFFICIENT_BALANCE,
+                f"{account_to_text(account)} has {record.balance}, less than the {amount} needed",
+            )
+        self.state.put(
+            account_key(account),
+            Account(record.public_key, record.nonce, record.balance - amount),
+        )
+
+    def _credit(self, account: AccountId, amount: int) -> None:
+        record = self.get_account(account)
+        self.state.put(
+            account_key(account),
+            Account(record.public_key, record.nonce, record.balance + amount),
+        )
+
+    def _get_supply(self) -> Supply:
+        supply = self.state.get(CHAIN_SUPPLY, decode_supply)
+        if supply is None:
+            raise InvariantViolationError("the state has no supply record")
+        return supply
+
+
+_UNUSED_ACCOUNT = Account()
+
+
+def _existing(name: str, arrays: ModelArrays | None) -> ModelArrays:
+    if arrays is None:
+        raise InvariantViolationError(f"model {name} has no parameters")
+    return arrays

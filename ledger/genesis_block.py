@@ -1,0 +1,69 @@
+"""The genesis block: the initial state as a block of height 0 with no transactions."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ledger.block_assembly import BlockOutcome, assemble_block
+from ledger.body import compute_body_root
+from ledger.executed_block import ExecutedBlock
+from ledger.genesis import Genesis
+from ledger.schema import (
+    CHAIN_PARAMETERS,
+    CHAIN_SUPPLY,
+    CHAIN_VALIDATORS,
+    Account,
+    Record,
+    Supply,
+    Validator,
+    Validators,
+    account_key,
+    member_key,
+)
+from primitives.hashing import ZERO_HASH
+from primitives.header import BlockHeader
+
+__all__ = ["PROTOCOL_VERSION", "build_genesis_block"]
+
+PROTOCOL_VERSION: Final = 1
+
+
+class _NoNodes:
+    """The tree before there is one."""
+
+    def get_node(self, _key: bytes) -> bytes | None:
+        """Return None, whatever the key."""
+        return None
+
+
+def build_genesis_block(genesis: Genesis) -> ExecutedBlock:
+    """Return the block of height 0, which has no certificate: the genesis file is trusted."""
+    header = BlockHeader(
+        protocol_version=PROTOCOL_VERSION,
+        chain_id=genesis.chain_id,
+        epoch=0,
+        height=0,
+        view=0,
+        parent_id=ZERO_HASH,
+        parent_view=0,
+        timestamp_ms=genesis.timestamp_ms,
+        proposer=0,
+        body_root=compute_body_root([]),
+    )
+    outcome = BlockOutcome(receipts=(), records=_initial_records(genesis), chunks={}, models={})
+    return assemble_block(header, (), outcome, _NoNodes(), None)
+
+
+def _initial_records(genesis: Genesis) -> dict[bytes, Record | None]:
+    records: dict[bytes, Record | None] = {
+        CHAIN_PARAMETERS: genesis.parameters,
+        CHAIN_SUPPLY: Supply(genesis.supply),
+        CHAIN_VALIDATORS: Validators(
+            tuple(Validator(member.account, member.validator_key) for member in genesis.members)
+        ),
+    }
+    for member in genesis.members:
+        records[member_key(member.account)] = member
+    for account, amount in genesis.allocations.items():
+        records[account_key(account)] = Account(balance=amount)
+    return records
