@@ -52,8 +52,11 @@ __all__ = [
 FEED_VERSION = 1
 """Both ends come from one installation, so another version is refused rather than translated."""
 
-FRAME_BYTES_MAX = 8 * 1024 * 1024
-"""Longest frame either end reads: above one stored value plus a part, far below what would hurt."""
+FRAME_BYTES_MAX = 80 * 1024 * 1024
+"""Longest frame either end reads: a part and one value, of which the largest is a block's body.
+
+With the default parameters of a network frames stay near 2 MiB; governance may allow more.
+"""
 
 TEXT_BYTES_MAX = 4 * 1024
 """Longest message, name or value in a refusal or status; longer ones are cut."""

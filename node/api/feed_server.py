@@ -3,7 +3,7 @@
 What the node process has to do, all on its event loop::
 
     doors = NodeDoors(submit=..., read_status=..., read_payload=...)
-    feed = FeedServer(choose_socket_path(home), LedgerFeedSource(chain_id, store), doors)
+    feed = FeedServer(choose_socket_path(home), LedgerFeedSource(store), doors)
     await feed.start()                          # removes a dead socket file, listens, mode 0600
     feed.publish(height, puts, deletes)         # after each block's batch was written; never waits
     await feed.stop()
@@ -29,7 +29,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ledger.key_value import KeyValueReader, KeyValueStore
 from ledger.payload import Payload
+from ledger.reader import LedgerReader
 from node.api.feed_frames import (
     BatchPart,
     Frame,
@@ -49,7 +51,14 @@ from node.api.feed_frames import (
 from node.api.feed_stream import frame_bytes, read_frame, split_batch, split_snapshot
 from primitives.errors import InvalidInputError, InvariantViolationError
 
-__all__ = ["FeedLimits", "FeedServer", "FeedSnapshot", "FeedSource", "NodeDoors"]
+__all__ = [
+    "FeedLimits",
+    "FeedServer",
+    "FeedSnapshot",
+    "FeedSource",
+    "LedgerFeedSource",
+    "NodeDoors",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +127,51 @@ class FeedSource(Protocol):
         """Return the store as it is now."""
 
 
+class LedgerFeedSource:
+    """The node's ledger as the source of a feed.
+
+    Parameters
+    ----------
+    store
+        The node's key-value store, in which a genesis was written at least.
+    """
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self._store = store
+        self._ledger = LedgerReader(store)
+        self.chain_id = self._ledger.header(0).chain_id
+
+    def get_tip_height(self) -> int:
+        """Return the height of the last final block."""
+        return self._ledger.tip().height
+
+    def get_block_id(self, height: int) -> bytes | None:
+        """Return the id of the final block at ``height``, or None above the tip."""
+        if height > self.get_tip_height():
+            return None
+        return self._ledger.header(height).block_id
+
+    def open_snapshot(self) -> FeedSnapshot:
+        """Return the store as it is now."""
+        return _LedgerSnapshot(self._store.snapshot())
+
+
+class _LedgerSnapshot:
+    """The node's key-value store at one height."""
+
+    def __init__(self, store: KeyValueReader) -> None:
+        self._store = store
+        self.height = LedgerReader(store).tip().height
+
+    def pairs(self) -> Iterable[Pair]:
+        """Return every key with its value, ascending."""
+        return self._store.iterate()
+
+    def close(self) -> None:
+        """Let the store forget the snapshot."""
+        self._store.close()
+
+
 class _ReaderDroppedError(Exception):
     """A reader broke the protocol or could not keep up; its connection is closed."""
 
@@ -161,7 +215,8 @@ class _RecentBatches:
 
     async def get_after(self, height: int) -> _Batch:
         """Return the batch that follows ``height``, waiting for it if it is still to come."""
-        while height == self._tip_height:
+        # A snapshot may be ahead of the batches for a moment: it is read straight from the disk.
+        while height >= self._tip_height:
             await self._published.wait()
         if not self.covers(height):
             raise _ReaderDroppedError(f"lags behind: has {height}, tip is {self._tip_height}")

@@ -1,0 +1,164 @@
+"""Signs and submits the transactions of one account, one nonce after another.
+
+The next nonce is counted here, so that a program can submit many transactions without waiting for
+each; when the node expects another one, the count follows the node and the transaction is signed
+again. It is signed again only when the node says that it does not hold the one that was signed
+first: an answer lost on the way never makes a second contribution.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.payload import SALT_BYTES, Payload
+from ledger.transaction import Transaction, TransactionContent, build_transaction
+from primitives.accounts import account_id_from_public_key, account_to_text
+from primitives.codec import Encodable
+from primitives.keys import PrivateKey
+from quorate.connection import Connection
+from quorate.errors import NotFoundError, RefusedError
+
+__all__ = ["Sender"]
+
+ATTEMPTS_MAX = 4
+VALID_HEIGHTS = 1_000
+"""How many heights a transaction stays valid: minutes, so that a lost one frees its nonce soon."""
+
+_NONCE_CODES = frozenset({"nonce_used", "nonce_gap"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """What every transaction needs to know of the chain."""
+
+    chain_id: bytes
+    valid_heights: int
+
+
+class Sender:
+    """Submits for one account; safe to share between threads.
+
+    Parameters
+    ----------
+    connection : to the node.
+    private_key : of the account, whose id is made of it.
+    fee_limit : most that each transaction may pay as fee.
+    """
+
+    def __init__(
+        self, connection: Connection, private_key: PrivateKey, *, fee_limit: int = 0
+    ) -> None:
+        self._connection = connection
+        self._private_key = private_key
+        self._fee_limit = fee_limit
+        self.account_id = account_id_from_public_key(private_key.public_key)
+        self.account = account_to_text(self.account_id)
+        self._lock = threading.Lock()
+        self._chain: _Chain | None = None
+        self._next_nonce: int | None = None
+
+    def submit(self, kind: int, body: Sequence[Encodable], data: bytes | None = None) -> str:
+        """Sign and submit a transaction; return its id in hexadecimal.
+
+        Parameters
+        ----------
+        kind : code of the transaction kind.
+        body : its fields.
+        data : the payload, if the kind has one; its salt is drawn here.
+
+        Raises
+        ------
+        RefusedError
+            The node does not take it; nothing happened and no nonce is used.
+        UnreachableError
+            No node answered.
+        """
+        payload = None if data is None else Payload(secrets.token_bytes(SALT_BYTES), data)
+        with self._lock:
+            for _ in range(ATTEMPTS_MAX - 1):
+                transaction = self._sign(kind, body, payload)
+                try:
+                    return self._send(transaction)
+                except RefusedError as error:
+                    if not self._learn_from(error):
+                        raise
+            return self._send(self._sign(kind, body, payload))
+
+    def forget_nonce(self) -> None:
+        """Ask the node for the next nonce before the next transaction."""
+        with self._lock:
+            self._next_nonce = None
+
+    def _sign(self, kind: int, body: Sequence[Encodable], payload: Payload | None) -> Transaction:
+        chain = self._get_chain()
+        content = TransactionContent(
+            chain_id=chain.chain_id,
+            sender=self.account_id,
+            nonce=self._get_next_nonce(),
+            valid_until_height=self._connection.height + chain.valid_heights,
+            fee_limit=self._fee_limit,
+            kind=kind,
+            body=body,
+        )
+        return build_transaction(content, [self._private_key], payload)
+
+    def _send(self, transaction: Transaction) -> str:
+        name = transaction.transaction_id.hex()
+        try:
+            self._connection.post("/api/v1/transactions", _to_json(transaction))
+        except RefusedError as error:
+            # The answer to an earlier attempt may have been lost after the node took it.
+            if error.code != "nonce_used" or not self._is_known(name):
+                raise
+        self._next_nonce = transaction.nonce + 1
+        return name
+
+    def _is_known(self, transaction_id: str) -> bool:
+        try:
+            self._connection.get(f"/api/v1/transactions/{transaction_id}")
+        except NotFoundError:
+            return False
+        return True
+
+    def _learn_from(self, error: RefusedError) -> bool:
+        """Take over what the node expects; return whether another attempt makes sense."""
+        if error.code in _NONCE_CODES:
+            limit = error.limit or ""
+            self._next_nonce = int(limit) if limit.isdigit() else None
+            return True
+        if error.code == "expired":
+            self._connection.get("/api/v1/status")
+            return True
+        return False
+
+    def _get_chain(self) -> _Chain:
+        if self._chain is None:
+            status = self._connection.get("/api/v1/status")
+            window = int(status["parameters"]["expiry_window_max"])
+            # A node may be some heights behind this one, so the whole window is never used.
+            self._chain = _Chain(
+                bytes.fromhex(status["chain_id"]), min(VALID_HEIGHTS, max(1, window // 2))
+            )
+        return self._chain
+
+    def _get_next_nonce(self) -> int:
+        if self._next_nonce is None:
+            account = self._connection.get(f"/api/v1/accounts/{self.account}")
+            self._next_nonce = int(account["nonce"])
+        return self._next_nonce
+
+
+def _to_json(transaction: Transaction) -> dict[str, str]:
+    fields = {"encoding": "base64", "envelope": _to_base64(transaction.raw)}
+    if transaction.payload is not None:
+        fields["salt"] = _to_base64(transaction.payload.salt)
+        fields["payload"] = _to_base64(transaction.payload.data)
+    return fields
+
+
+def _to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
