@@ -254,6 +254,8 @@ def test_pure_packages_do_not_touch_the_world() -> None:
             match node:
                 case ast.Call(func=ast.Name(id=name)) if name in IMPURE_CALLS:
                     complaints.append(source.at(node, f"{name}() in a pure package"))
+                case ast.Call(func=ast.Attribute(attr="now" | "utcnow" | "today" as name)):
+                    complaints.append(source.at(node, f"{name}() in a pure package"))
                 case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="random"):
                     complaints.append(source.at(node, "numpy.random in a pure package"))
     report(complaints)
