@@ -330,7 +330,7 @@ def _receipt(
     transaction: Transaction, status: ReceiptStatus, refusal: _Refusal, fee: int = 0, units: int = 0
 ) -> Receipt:
     return Receipt(
-        transaction.transaction_id, status, refusal.code, refusal.message, fee, units, ()
+        transaction.transaction_id, status, refusal.code, refusal.message, fee, units, []
     )
 
 
