@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from ledger.genesis import Genesis
 from ledger.key_value import KeyValueStore
 from ledger.reader import LedgerReader
 from ledger.stored_records import Tip
@@ -37,9 +38,11 @@ class Follower:
         self._store = folder.open_current()
         self._ledger: LedgerReader | None = None
         self._tip: Tip | None = None
+        self._genesis: Genesis | None = None
         self._incoming: tuple[str, KeyValueStore] | None = None
         self._waiting: dict[bytes, set[asyncio.Future[None]]] = {}
         self._waiting_count = 0
+        self._changed = asyncio.Event()
         if self._store is not None:
             self._show(self._store)
 
@@ -67,6 +70,16 @@ class Follower:
         if self._tip is None:
             raise _not_ready()
         return self._tip
+
+    @property
+    def chain_id(self) -> bytes:
+        """The genesis hash; refuses with ``not_ready`` before the first state."""
+        return self._get_genesis().chain_id
+
+    @property
+    def chain_name(self) -> str:
+        """The network's name for people; refuses with ``not_ready`` before the first state."""
+        return self._get_genesis().chain_name
 
     def close(self) -> None:
         """Close the store; nothing may be read afterwards."""
@@ -108,6 +121,7 @@ class Follower:
         self._folder.adopt(name)
         # The old store is closed when the last request that reads from it has let go of it.
         self._store = store
+        self._genesis = None
         self._show(store)
         self._wake_final()
 
@@ -118,6 +132,16 @@ class Follower:
         self._store.write(puts, deletes, sync=False)
         self._show(self._store)
         self._wake_final()
+
+    async def wait_for_height(self, height: int, timeout_s: float) -> bool:
+        """Wait until a height has arrived; return whether it has."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._tip is None or self._tip.height < height:
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def wait_for_transaction(self, transaction_id: bytes, timeout_s: float) -> bool:
         """Wait until a transaction is final; return whether it is.
@@ -152,6 +176,13 @@ class Follower:
     def _show(self, store: KeyValueStore) -> None:
         self._ledger = LedgerReader(store)
         self._tip = self._ledger.tip()
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _get_genesis(self) -> Genesis:
+        if self._genesis is None:
+            self._genesis = self.ledger.genesis()
+        return self._genesis
 
     def _get_incoming(self) -> tuple[str, KeyValueStore]:
         if self._incoming is None:

@@ -20,15 +20,11 @@ from primitives.hashing import HASH_BYTES
 __all__ = [
     "account_or_none",
     "decode_bytes",
-    "decode_cursor",
-    "encode_cursor",
     "format_time",
     "parse_account",
     "parse_hash",
     "read_body",
 ]
-
-CURSOR_CHARACTERS_MAX = 512
 
 
 def format_time(timestamp_ms: int) -> str:
@@ -78,29 +74,6 @@ def decode_bytes(text: str, encoding: str, field: str) -> bytes:
     except ValueError as error:
         raise InvalidInputError(
             "malformed_request", f"{field} is no {encoding}: {error}", field=field
-        ) from error
-
-
-def encode_cursor(position: bytes) -> str:
-    """Return an opaque cursor; clients hand it back unread."""
-    return base64.urlsafe_b64encode(position).rstrip(b"=").decode("ascii")
-
-
-def decode_cursor(cursor: str | None) -> bytes | None:
-    """Return the position that a cursor stands for; raises ``malformed_request``."""
-    if cursor is None:
-        return None
-    try:
-        if len(cursor) > CURSOR_CHARACTERS_MAX:
-            raise ValueError("too long")
-        data = cursor.encode("ascii")
-        return base64.b64decode(data + b"=" * (-len(data) % 4), b"-_", validate=True)
-    except ValueError as error:
-        raise InvalidInputError(
-            "malformed_request",
-            "cursor is none that this service gave out",
-            field="cursor",
-            value=cursor,
         ) from error
 
 

@@ -77,9 +77,7 @@ def test_no_outputs_or_an_empty_list_means_all() -> None:
         ({"name": 7}, "malformed_request"),
     ],
 )
-def test_a_wrong_tensor_is_refused_with_its_own_code(
-    members: dict[str, object], code: str
-) -> None:
+def test_a_wrong_tensor_is_refused_with_its_own_code(members: dict[str, object], code: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_infer_request(make_body(**members))
     assert caught.value.code == code

@@ -1,0 +1,53 @@
+"""Accounts: money, nonce and karma, now or at an earlier height."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
+
+from ledger.schema import Account, account_key, decode_account
+from node.api.json_codec import parse_account
+from node.api.pages import HeightQuery
+from node.api.problems import problem_responses
+from node.api.service import Service
+from primitives.accounts import account_to_text
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/api/v1/accounts", tags=["accounts"])
+
+AccountPath = Annotated[str, Path(description="`qr1…`, 41 characters.")]
+
+
+class AccountView(BaseModel):
+    """An account; one that nobody has paid yet is all zero."""
+
+    account: str
+    height: int = Field(description="The final block as of which this holds.")
+    balance: str = Field(description="Free money, in the smallest unit.")
+    nonce: str = Field(description="What the next transaction must carry.")
+    public_key: str | None = Field(description="The current key, once it is not the first.")
+
+
+@router.get(
+    "/{account}",
+    operation_id="get_account",
+    summary="Money, nonce and karma of an account",
+    responses=problem_responses("unknown_height", "not_ready"),
+)
+async def get_account(
+    service: Service, account: AccountPath, height: HeightQuery = None
+) -> AccountView:
+    """Return an account as of a final block; every account exists, most hold nothing."""
+    account_id = parse_account(account)
+    ledger = service.ledger
+    record = ledger.read(account_key(account_id), decode_account, height) or Account()
+    return AccountView(
+        account=account_to_text(account_id),
+        height=service.follower.tip.height if height is None else height,
+        balance=str(record.balance),
+        nonce=str(record.nonce),
+        public_key=None if record.public_key is None else record.public_key.hex(),
+    )
