@@ -50,10 +50,5 @@ class BoundedCache(Generic[KeyT, ValueT]):
         if key in self._values:
             self._weight -= self._weight_of(self._values.pop(key))
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._values.clear()
-        self._weight = 0
-
     def _weight_of(self, value: ValueT) -> int:
         return 1 if self._weigh is None else self._weigh(value)

@@ -62,7 +62,7 @@ class BlockExecution:
         self.state = state
         self.models = models
         self._find_payload = find_payload
-        self._transaction: Transaction | None = None
+        self._transaction: Transaction
 
     def start(self, transaction: Transaction) -> None:
         """Make a transaction the one that is executed."""
@@ -70,26 +70,19 @@ class BlockExecution:
         self.models.is_touched = False
 
     @property
-    def transaction(self) -> Transaction:
-        """The transaction that is executed."""
-        if self._transaction is None:
-            raise InvariantViolationError("no transaction is being executed")
-        return self._transaction
-
-    @property
     def transaction_id(self) -> bytes:
         """Id of the transaction that is executed."""
-        return self.transaction.transaction_id
+        return self._transaction.transaction_id
 
     @property
     def sender(self) -> AccountId:
         """The account that acts."""
-        return self.transaction.sender
+        return self._transaction.sender
 
     @property
     def payer(self) -> AccountId:
         """The account that pays fee and deposit."""
-        return self.transaction.payer
+        return self._transaction.payer
 
     def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
         """Return the record under a key as this block has left it so far, or None."""

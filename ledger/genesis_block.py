@@ -8,6 +8,8 @@ from ledger.block_assembly import BlockOutcome, assemble_block
 from ledger.body import compute_body_root
 from ledger.executed_block import ExecutedBlock
 from ledger.genesis import Genesis
+from ledger.key_value import MemoryKeyValueStore
+from ledger.reader import LedgerReader
 from ledger.schema import (
     CHAIN_PARAMETERS,
     CHAIN_SUPPLY,
@@ -28,14 +30,6 @@ __all__ = ["PROTOCOL_VERSION", "build_genesis_block"]
 PROTOCOL_VERSION: Final = 1
 
 
-class _NoNodes:
-    """The tree before there is one."""
-
-    def get_node(self, _key: bytes) -> bytes | None:
-        """Return None, whatever the key."""
-        return None
-
-
 def build_genesis_block(genesis: Genesis) -> ExecutedBlock:
     """Return the block of height 0, which has no certificate: the genesis file is trusted."""
     header = BlockHeader(
@@ -51,7 +45,8 @@ def build_genesis_block(genesis: Genesis) -> ExecutedBlock:
         body_root=compute_body_root([]),
     )
     outcome = BlockOutcome(receipts=(), records=_initial_records(genesis), chunks={}, models={})
-    return assemble_block(header, (), outcome, _NoNodes(), None)
+    nothing = LedgerReader(MemoryKeyValueStore())
+    return assemble_block(header, (), outcome, nothing, None)
 
 
 def _initial_records(genesis: Genesis) -> dict[bytes, Record | None]:

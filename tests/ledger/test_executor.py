@@ -442,6 +442,21 @@ class TestBodies:
         chain.execute([transactions[2]], below)
         assert found == [b"payload 0", b"payload 1", b"payload 2"]
 
+    def test_a_rotated_key_is_the_only_one_that_acts(self, chain: Chain, probe: ProbeKind) -> None:
+        alice, bob = chain.network.accounts[:2]
+        new_key = make_account("alice's second key").key
+
+        def rotate(context: ExecutionContext) -> list[Encodable]:
+            account = context.get(account_key(alice.id), decode_account)
+            assert account is not None
+            context.put(account_key(alice.id), replace(account, public_key=new_key.public_key))
+            return []
+
+        assert self.submit(chain, probe.add(rotate)).code == "ok"
+        assert only_receipt(chain, chain.transfer(alice, bob.id, 1)).code == "key_not_current"
+        with_new_key = replace(alice, key=new_key)
+        assert only_receipt(chain, chain.transfer(with_new_key, bob.id, 1)).code == "ok"
+
     def test_a_lost_payload_stops_the_node(self, chain: Chain, probe: ProbeKind) -> None:
         body = probe.add(lambda context: [context.read_payload(bytes(32))])
         with pytest.raises(MissingPayloadError, match="not in the store"):
@@ -559,6 +574,15 @@ class TestModels:
         kit.chain.run([kit.create()])
         with pytest.raises(InvariantViolationError, match="no progress was noted"):
             kit.chain.execute([kit.make(change)])
+
+    def test_changing_a_model_without_a_descriptor_is_a_bug(self, kit: ModelKit) -> None:
+        def remove_descriptor(context: ExecutionContext) -> list[Encodable]:
+            context.delete(tensors_key("m"))
+            return []
+
+        kit.chain.run([kit.create()])
+        with pytest.raises(InvariantViolationError, match="changed but has no parameters"):
+            kit.chain.execute([kit.add_one(), kit.make(remove_descriptor)])
 
     def test_a_model_is_created_once_and_read_only_then(self, kit: ModelKit) -> None:
         def look(context: ExecutionContext) -> list[Encodable]:
