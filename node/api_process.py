@@ -1,0 +1,89 @@
+"""Keeps the API process of this node running.
+
+The API is a process of its own so that no request, however heavy, can delay a vote
+(docs/adr/0004). This file starts it, starts it again when it ends, and ends it with the node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+
+from node.configuration import ApiSettings
+
+__all__ = ["ApiProcess"]
+
+logger = logging.getLogger(__name__)
+
+RESTART_DELAY_S_MIN = 0.25
+RESTART_DELAY_S_MAX = 5.0
+STOP_TIMEOUT_S = 5.0
+
+
+class ApiProcess:
+    """The API process of one node, restarted with growing delays when it fails.
+
+    Parameters
+    ----------
+    settings
+        Host and port of REST.
+    socket_path
+        Unix socket on which the node feeds final blocks.
+    store_folder
+        The API's own read store.
+    """
+
+    def __init__(self, settings: ApiSettings, socket_path: Path, store_folder: Path) -> None:
+        self._command = [
+            sys.executable,
+            "-m",
+            "node.api",
+            "--socket",
+            str(socket_path),
+            "--home",
+            str(store_folder),
+            "--host",
+            settings.host,
+            "--port",
+            str(settings.port),
+            "--exit-with-parent",
+        ]
+        self._task: asyncio.Task[None] | None = None
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        """Start the process and keep it running."""
+        self._task = asyncio.create_task(self._keep_running(), name="api-process")
+
+    async def stop(self) -> None:
+        """End the process: gently, then for good."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _keep_running(self) -> None:
+        delay_s = RESTART_DELAY_S_MIN
+        while True:
+            # The pipe is never written: its closing tells the child that this process is gone.
+            self._process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE)
+            started = asyncio.get_running_loop().time()
+            code = await self._process.wait()
+            if asyncio.get_running_loop().time() - started > RESTART_DELAY_S_MAX:
+                delay_s = RESTART_DELAY_S_MIN
+            logger.warning("the API process ended with code %s; starting it again", code)
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, RESTART_DELAY_S_MAX)

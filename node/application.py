@@ -1,0 +1,383 @@
+"""The composition root: makes the parts of a node and connects them.
+
+This is the only place that knows all of them. Starting order: lock the home, open the disks, put
+the genesis in place if the ledger is empty, recover consensus from the log, listen to peers, open
+the feed for the API, take the first turn. Stopping is the same in reverse; nothing is lost either
+way, since everything that matters is on disk before it is said (node/driver.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from consensus.core import Core
+from consensus.events import ClockReading, PeerConnected, PeerDisconnected
+from consensus.parameters import Parameters as ConsensusParameters
+from consensus.recovery import Recovered
+from ledger.body import compute_body_root
+from ledger.executor import BlockExecutor
+from ledger.genesis import Genesis, genesis_from_json
+from ledger.metering import compute_units
+from ledger.reader import LedgerReader
+from ledger.store import LedgerStore
+from node.api.feed_frames import NodeStatus
+from node.api.feed_server import FeedLimits, FeedServer, LedgerFeedSource, NodeDoors
+from node.api.feed_stream import choose_socket_path
+from node.api_process import ApiProcess
+from node.clock import read_monotonic_ms, read_wall_ms
+from node.configuration import NodeSettings
+from node.driver import ConsensusDriver
+from node.home import NodeHome
+from node.ledger_service import (
+    FinalBlock,
+    FinalState,
+    LedgerCallbacks,
+    LedgerService,
+    LedgerThreads,
+)
+from node.mempool import Mempool, MempoolLimits
+from node.message_door import PeerMessageDoor
+from node.storage.home_lock import HomeLock
+from node.storage.keystore import load_private_key, load_seed
+from node.storage.leveldb import LevelKeyValueStore
+from node.storage.payload_store import PayloadStore
+from node.storage.wal import WriteAheadLog
+from node.submissions import Submissions
+from node.unfinal_blocks import UnfinalBlocks
+from p2p.certificate import make_identity
+from p2p.frames import Channel
+from p2p.tcp import PeerAddress, PeerCallbacks, PeerNetwork
+from primitives.errors import InvalidInputError
+from primitives.keys import check_verifier
+
+__all__ = ["Node", "load_genesis"]
+
+logger = logging.getLogger(__name__)
+
+RESEND_INTERVAL_S = 2.0
+"""A transaction that waited so long is sent to every validator again: it may have been missed."""
+
+RESENT_MAX = 512
+
+
+def load_genesis(home: NodeHome) -> Genesis:
+    """Return the genesis of a node's home.
+
+    Raises
+    ------
+    InvalidInputError
+        The file is missing, or is no genesis.
+    """
+    try:
+        text = home.genesis_file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(
+            "invalid_configuration",
+            f"there is no genesis at {home.genesis_file}; `quorate init` makes one",
+            field="genesis",
+            value=str(home.genesis_file),
+        ) from error
+    return genesis_from_json(text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Disks:
+    """Everything of a node that is on disk."""
+
+    database: LevelKeyValueStore
+    store: LedgerStore
+    payloads: PayloadStore
+    wal: WriteAheadLog
+    wal_lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The running parts of a node."""
+
+    disks: _Disks
+    mempool: Mempool
+    service: LedgerService
+    network: PeerNetwork
+    driver: ConsensusDriver
+    submissions: Submissions
+    core: Core
+
+
+class Node:
+    """One running node.
+
+    Parameters
+    ----------
+    home
+        Its folder.
+    settings
+        Its settings.
+    """
+
+    def __init__(self, home: NodeHome, settings: NodeSettings) -> None:
+        self._home = home
+        self._settings = settings
+        self._genesis = load_genesis(home)
+        self._own_index = self._find_own_index()
+        self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until ``stop`` is set; raises what broke the node if it cannot go on."""
+        check_verifier()
+        async with AsyncExitStack() as stack:
+            stack.enter_context(HomeLock(self._home.root))
+            parts = self._make_parts(stack)
+            await self._start(stack, parts)
+            logger.info(
+                "%s runs: chain %s, REST on http://%s:%d",
+                self._settings.validator or "observer",
+                self._genesis.chain_id.hex()[:16],
+                self._settings.api.host,
+                self._settings.api.port,
+            )
+            stopping = asyncio.ensure_future(stop.wait())
+            ends: set[asyncio.Future[Any]] = {stopping, self._broken}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+        if self._broken.done():
+            raise self._broken.result()
+
+    def _find_own_index(self) -> int:
+        names = [member.name for member in self._genesis.members]
+        if self._settings.validator not in names:
+            raise InvalidInputError(
+                "invalid_configuration",
+                f"the genesis lists no validator {self._settings.validator!r}; it lists"
+                f" {', '.join(names)}",
+                field="validator",
+                value=self._settings.validator,
+            )
+        return names.index(self._settings.validator)
+
+    def _make_parts(self, stack: AsyncExitStack) -> _Parts:
+        disks = self._open_disks(stack)
+        threads = _make_threads(stack)
+        state = FinalState(LedgerReader(disks.database))
+        mempool = Mempool(MempoolLimits(), lambda transaction: compute_units(state, transaction))
+        service = LedgerService(
+            store=disks.store,
+            database=disks.database,
+            executor=BlockExecutor(disks.store, disks.payloads),
+            payloads=disks.payloads,
+            unfinal=UnfinalBlocks(),
+            mempool=mempool,
+            threads=threads,
+        )
+        core = self._recover_core(disks)
+        network = self._make_network()
+        driver = ConsensusDriver(
+            core,
+            disks.wal,
+            PeerMessageDoor(network),
+            service,
+            _read_clocks,
+            self._stop_broken,
+        )
+        submissions = Submissions(
+            chain_id=self._genesis.chain_id,
+            mempool=mempool,
+            ledger=service,
+            executor=threads.judging,
+            send_to_peers=lambda data: network.broadcast(Channel.TRANSACTION, data),
+            on_accepted=driver.note_work,
+        )
+        return _Parts(disks, mempool, service, network, driver, submissions, core)
+
+    def _open_disks(self, stack: AsyncExitStack) -> _Disks:
+        database = LevelKeyValueStore(self._home.ledger_folder)
+        stack.callback(database.close)
+        store = LedgerStore(database)
+        # A node that has a chain but no log may have signed what it no longer knows.
+        wal_lost = not store.is_new and not self._home.wal_folder.exists()
+        store.initialise(self._genesis)
+        payloads = PayloadStore(self._home.payload_folder)
+        stack.callback(payloads.close)
+        wal = WriteAheadLog(self._home.wal_folder)
+        stack.callback(wal.close)
+        return _Disks(database, store, payloads, wal, wal_lost)
+
+    def _recover_core(self, disks: _Disks) -> Core:
+        """Return the core as the disks know it."""
+        key = load_private_key(self._home.validator_key_file)
+        member = self._genesis.members[self._own_index]
+        if key.public_key != member.validator_key:
+            raise InvalidInputError(
+                "invalid_configuration",
+                f"{self._home.validator_key_file} holds key {key.public_key.hex()}, the genesis"
+                f" lists {member.validator_key.hex()} for {member.name}",
+                field="validator",
+                value=member.name,
+            )
+        settings = self._settings.consensus
+        parameters = ConsensusParameters(
+            chain_id=self._genesis.chain_id,
+            empty_body_root=compute_body_root([]),
+            view_timeout_ms=2 * settings.base_timeout_ms,
+            idle_limit_ms=settings.idle_interval_ms,
+            unfinal_blocks_max=self._genesis.parameters.unfinal_blocks_max,
+            body_bytes_max=self._genesis.parameters.block_bytes_max,
+        )
+        tip = disks.store.tip()
+        _, certificate = disks.store.certificate(tip.height)
+        recovered = Recovered(
+            final_header=disks.store.header(tip.height),
+            final_certificate=certificate,
+            records=disks.wal.records(),
+            records_lost=disks.wal_lost,
+        )
+        validators = self._genesis.to_validator_set()
+        return Core(parameters, validators, self._own_index, key.sign, recovered)
+
+    def _make_network(self) -> PeerNetwork:
+        chain_id = self._genesis.chain_id
+        peers = []
+        for index, member in enumerate(self._genesis.members):
+            host, _, port = member.endpoint.rpartition(":")
+            if index != self._own_index:
+                peers.append(PeerAddress(index, member.transport_key, host, int(port)))
+        return PeerNetwork(
+            identity=make_identity(load_seed(self._home.transport_key_file), chain_id),
+            own_index=self._own_index,
+            peers=peers,
+            listen=(self._settings.p2p.listen_host, self._settings.p2p.listen_port),
+            chain_id=chain_id,
+            random=Random(),
+        )
+
+    async def _start(self, stack: AsyncExitStack, parts: _Parts) -> None:
+        """Connect the parts and set them going; each is stopped in reverse."""
+        feed = self._make_feed(parts)
+        service, network, driver = parts.service, parts.network, parts.driver
+        service.connect(
+            LedgerCallbacks(
+                post=driver.post,
+                send_blocks=PeerMessageDoor(network).send,
+                on_final=_Publisher(feed, driver).publish,
+                on_broken=self._stop_broken,
+                read_wall_ms=read_wall_ms,
+            )
+        )
+        network.connect(
+            PeerCallbacks(
+                on_message=_Dispatcher(parts).on_message,
+                on_connected=lambda peer: driver.post(PeerConnected(peer)),
+                on_disconnected=lambda peer: driver.post(PeerDisconnected(peer)),
+            )
+        )
+        stack.push_async_callback(service.drain)
+        await feed.start()
+        stack.push_async_callback(feed.stop)
+        parts.submissions.start()
+        stack.push_async_callback(parts.submissions.stop)
+        driver.start()
+        stack.push_async_callback(driver.stop)
+        await network.start()
+        stack.push_async_callback(network.stop)
+        resending = asyncio.create_task(_resend(parts), name="resend")
+        stack.push_async_callback(_cancel, resending)
+        if self._settings.api.enabled:
+            socket_path = choose_socket_path(self._home.root)
+            api = ApiProcess(self._settings.api, socket_path, self._home.api_folder)
+            api.start()
+            stack.push_async_callback(api.stop)
+
+    def _make_feed(self, parts: _Parts) -> FeedServer:
+        doors = NodeDoors(
+            submit=parts.submissions.submit,
+            read_status=lambda: self._read_status(parts),
+            read_payload=parts.disks.payloads.read,
+        )
+        return FeedServer(
+            choose_socket_path(self._home.root),
+            LedgerFeedSource(parts.disks.database),
+            doors,
+            FeedLimits(submissions_per_second_max=self._settings.api.submissions_per_second_max),
+        )
+
+    def _read_status(self, parts: _Parts) -> NodeStatus:
+        state = parts.core.state
+        return NodeStatus(
+            name=self._settings.validator,
+            validator_index=self._own_index,
+            final_height=parts.service.final_height,
+            view=state.view,
+            peers_connected=len(parts.network.connected),
+            peers_expected=len(self._genesis.members) - 1,
+            mempool_transactions=len(parts.mempool),
+            mempool_bytes=parts.mempool.size_bytes,
+            is_catching_up=state.is_behind,
+        )
+
+    def _stop_broken(self, error: BaseException) -> None:
+        if not self._broken.done():
+            self._broken.set_result(error)
+
+
+class _Publisher:
+    """Tells the API processes, and the driver, what became final."""
+
+    def __init__(self, feed: FeedServer, driver: ConsensusDriver) -> None:
+        self._feed = feed
+        self._driver = driver
+
+    def publish(self, block: FinalBlock) -> None:
+        """Hand on what a block wrote."""
+        self._feed.publish(block.executed.height, block.batch.puts, block.batch.deletes)
+        self._driver.note_work()
+
+
+class _Dispatcher:
+    """Sorts what peers send: transactions to the mempool's door, the rest to consensus."""
+
+    def __init__(self, parts: _Parts) -> None:
+        self._submissions = parts.submissions
+        self._driver = parts.driver
+
+    def on_message(self, peer: int, channel: Channel, data: bytes) -> None:
+        """Take one message of a peer."""
+        if channel is Channel.TRANSACTION:
+            self._submissions.take_from_peer(peer, data)
+        else:
+            self._driver.post_bytes(peer, data)
+
+
+async def _resend(parts: _Parts) -> None:
+    """Send transactions again that have been waiting since the last look."""
+    before: set[bytes] = set()
+    while True:
+        await asyncio.sleep(RESEND_INTERVAL_S)
+        waiting = parts.mempool.waiting()[:RESENT_MAX]
+        late = [each for each in waiting if each.transaction_id in before]
+        parts.submissions.send_again(late)
+        before = {each.transaction_id for each in waiting}
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _make_threads(stack: AsyncExitStack) -> LedgerThreads:
+    ledger = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+    judging = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judging")
+    stack.callback(ledger.shutdown)
+    stack.callback(judging.shutdown)
+    return LedgerThreads(ledger, judging)
+
+
+def _read_clocks() -> ClockReading:
+    return ClockReading(read_monotonic_ms(), read_wall_ms())

@@ -1,0 +1,372 @@
+"""The command ``quorate``: names, options and help of every command, and nothing else.
+
+What a command does is in ``node/commands/``; it is imported when the command runs, so that
+``quorate --help``, ``keys`` and ``status`` load neither the compiler nor the web server.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.commands.terminal import OutputFormat, handles_problems
+
+__all__ = ["main"]
+
+application = typer.Typer(
+    name="quorate",
+    help="A permissioned blockchain node: members of a consortium train models together.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+keys_commands = typer.Typer(help="Make and show keys.", no_args_is_help=True)
+model_commands = typer.Typer(help="Create and look at models.", no_args_is_help=True)
+transaction_commands = typer.Typer(help="Look at transactions.", no_args_is_help=True)
+application.add_typer(keys_commands, name="keys")
+application.add_typer(model_commands, name="model")
+application.add_typer(transaction_commands, name="tx")
+
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print the answer.")]
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url", envvar="QUORATE_URL", help="Node to talk to, for example http://127.0.0.1:8080."
+    ),
+]
+Key = Annotated[
+    Path,
+    typer.Option(
+        "--key",
+        envvar="QUORATE_KEY",
+        help="Key file of the account that signs.",
+        show_default=False,
+    ),
+]
+Home = Annotated[
+    Path,
+    typer.Option("--home", envvar="QUORATE_HOME", help="Folder of the node.", show_default=False),
+]
+Model = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
+Sequence = Annotated[int, typer.Argument(help="Number of the contribution.", show_default=False)]
+Samples = Annotated[
+    str,
+    typer.Option(
+        "--samples", help="Numbers of samples, such as 0,3,5-9. Empty: every one that qualifies."
+    ),
+]
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+@application.command()
+@handles_problems
+def devnet(
+    folder: Annotated[Path, typer.Option(help="Where keys, data and logs go.")] = Path(".devnet"),
+    validators: Annotated[int, typer.Option(min=1, max=16, help="How many.")] = 4,
+    port: Annotated[int, typer.Option(help="Port of the first API; 0 picks free ones.")] = 8080,
+    demo: Annotated[
+        bool,
+        typer.Option("--demo", help="Let four contributors train a model on handwritten digits."),
+    ] = False,
+    exit_after: Annotated[
+        bool, typer.Option("--exit", help="Stop after the demonstration instead of staying up.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Go on with the chain that is in the folder already.")
+    ] = False,
+) -> None:
+    """Run validators as separate processes on this machine; Ctrl-C stops them all."""
+    from node.commands.devnet import DevnetOptions, run_devnet
+
+    options = DevnetOptions(
+        folder=folder,
+        validators=validators,
+        first_port=port,
+        with_demonstration=demo,
+        exit_after=exit_after,
+        keep=keep,
+    )
+    run_devnet(options)
+
+
+@application.command()
+@handles_problems
+def init(
+    output: Annotated[Path, typer.Option("--folder", help="Where to lay out the network.")],
+    validators: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 4,
+    hosts: Annotated[
+        str, typer.Option(help="Host of each validator; {index} stands for its number.")
+    ] = "127.0.0.1",
+    p2p_port: Annotated[
+        int, typer.Option(help="Port for peers; on one host each validator adds its number.")
+    ] = 26656,
+    api_port: Annotated[
+        int, typer.Option(help="Port of REST; on one host each validator adds its number.")
+    ] = 8080,
+    chain_name: Annotated[str, typer.Option(help="Name of the network.")] = "quorate-local",
+) -> None:
+    """Lay out a new network: a genesis, and a folder with keys and settings for each validator.
+
+    The keys are not encrypted: hand each folder to its organisation over a safe channel, or use
+    this for trials only.
+    """
+    from node.commands.network import NetworkOptions, run_init
+
+    options = NetworkOptions(
+        folder=output,
+        validators=validators,
+        hosts=hosts,
+        p2p_port=p2p_port,
+        api_port=api_port,
+        chain_name=chain_name,
+    )
+    run_init(options)
+
+
+@application.command()
+@handles_problems
+def start(
+    home: Home,
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
+) -> None:
+    """Run the node whose folder is HOME, until SIGTERM or Ctrl-C."""
+    from node.commands.start import run_start
+
+    run_start(home, log_level, exit_with_parent=exit_with_parent)
+
+
+@application.command()
+@handles_problems
+def warmup() -> None:
+    """Compile the kernels now, so that the first start of a node does not have to."""
+    from node.commands.warmup import run_warmup
+
+    run_warmup()
+
+
+@application.command()
+@handles_problems
+def status(url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT) -> None:
+    """Say where the chain stands, as one node sees it."""
+    from node.commands.inspect import show_status
+
+    show_status(url, output)
+
+
+@application.command()
+@handles_problems
+def account(
+    account_id: Annotated[str, typer.Argument(help="Account, qr1…", show_default=False)],
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Show balance, nonce and karma of an account."""
+    from node.commands.inspect import show_account
+
+    show_account(url, account_id, output)
+
+
+@keys_commands.command("new")
+@handles_problems
+def keys_new(
+    file: Annotated[
+        Path, typer.Argument(help="File to write; must not exist.", show_default=False)
+    ],
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Do not encrypt the key; for trials only.")
+    ] = False,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Make a key and the account that it signs for."""
+    from node.commands.keys import make_key
+
+    make_key(file, output, plain=plain)
+
+
+@keys_commands.command("show")
+@handles_problems
+def keys_show(
+    file: Annotated[Path, typer.Argument(help="Key file.", show_default=False)],
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Show the account and the public key of a key file; asks for no password."""
+    from node.commands.keys import show_key
+
+    show_key(file, output)
+
+
+@model_commands.command("create")
+@handles_problems
+def model_create(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Description of the model, TOML; see examples/digits.toml.", show_default=False
+        ),
+    ],
+    key: Key,
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Create a model; the signing account becomes its owner."""
+    from node.commands.models import create_model
+
+    create_model(url, key, file, output)
+
+
+@model_commands.command("list")
+@handles_problems
+def model_list(url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT) -> None:
+    """List all models."""
+    from node.commands.models import list_models
+
+    list_models(url, output)
+
+
+@model_commands.command("show")
+@handles_problems
+def model_show(model: Model, url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT) -> None:
+    """Show everything about one model."""
+    from node.commands.models import show_model
+
+    show_model(url, model, output)
+
+
+@model_commands.command("versions")
+@handles_problems
+def model_versions(
+    model: Model, url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT
+) -> None:
+    """List the versions of a model with height and accuracy."""
+    from node.commands.models import list_versions
+
+    list_versions(url, model, output)
+
+
+@application.command()
+@handles_problems
+def contribute(
+    model: Model,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV: features, then the class in the last column.", show_default=False
+        ),
+    ],
+    key: Key,
+    max_deposit: Annotated[
+        int | None, typer.Option(help="Most that may be held as deposit; default: the price now.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Send samples to a model, in as many transactions as they need."""
+    from node.commands.contributions import contribute_file
+
+    contribute_file(url, key, model, file, max_deposit, output)
+
+
+@application.command()
+@handles_problems
+def predict(
+    model: Model,
+    features: Annotated[
+        str | None,
+        typer.Option("--features", "-f", help="One sample: numbers separated by commas."),
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="CSV with one sample a line.")] = None,
+    height: Annotated[
+        int | None, typer.Option(help="Ask the model as it was at this height.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Ask a model; free, needs no key."""
+    from node.commands.models import predict as ask
+
+    ask(url, model, features, file, height, output)
+
+
+@application.command()
+@handles_problems
+def refund(
+    model: Model,
+    sequence: Sequence,
+    key: Key,
+    samples: Samples = "",
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Take back the deposit of your own samples that the model agrees with."""
+    from node.commands.contributions import refund_contribution
+
+    refund_contribution(url, key, model, sequence, samples, output)
+
+
+@application.command()
+@handles_problems
+def report(
+    model: Model,
+    sequence: Sequence,
+    key: Key,
+    samples: Samples = "",
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Report samples of others that the model disagrees with; takes your share of their deposit."""
+    from node.commands.contributions import report_contribution
+
+    report_contribution(url, key, model, sequence, samples, output)
+
+
+@application.command()
+@handles_problems
+def claim(
+    model: Model,
+    sequence: Sequence,
+    key: Key,
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Take what is left of a contribution's deposit after the last wait."""
+    from node.commands.contributions import claim_contribution
+
+    claim_contribution(url, key, model, sequence, output)
+
+
+@application.command()
+@handles_problems
+def transfer(
+    to: Annotated[str, typer.Argument(help="Account, qr1…", show_default=False)],
+    amount: Annotated[int, typer.Argument(min=1, help="In the smallest unit.", show_default=False)],
+    key: Key,
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Send money to another account."""
+    from node.commands.inspect import transfer as send
+
+    send(url, key, to, amount, output)
+
+
+@transaction_commands.command("show")
+@handles_problems
+def transaction_show(
+    transaction_id: Annotated[
+        str, typer.Argument(help="64 hexadecimal digits.", show_default=False)
+    ],
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Show a transaction and what became of it."""
+    from node.commands.inspect import show_transaction
+
+    show_transaction(url, transaction_id, output)
+
+
+def main() -> None:
+    """Run the command line."""
+    application()

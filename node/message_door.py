@@ -1,0 +1,61 @@
+"""Sends consensus messages to peers, each kind on its channel.
+
+Votes travel on a channel of their own that goes before all others, so that a large block under way
+never holds one up.
+"""
+
+from __future__ import annotations
+
+from p2p.frames import Channel
+from p2p.tcp import PeerNetwork
+
+from consensus.messages import (
+    BlockRequest,
+    BlockResponse,
+    BlocksRequest,
+    BlocksResponse,
+    CertificateBatch,
+    CertificateMessage,
+    Message,
+    PrePrepare,
+    Status,
+    Vote,
+    encode_message,
+)
+
+__all__ = ["CONSENSUS_CHANNELS", "PeerMessageDoor"]
+
+_CHANNELS: dict[type[Message], Channel] = {
+    Vote: Channel.CONSENSUS_VOTE,
+    CertificateMessage: Channel.CONSENSUS_CERTIFICATE,
+    CertificateBatch: Channel.SYNC,
+    Status: Channel.CONSENSUS_CERTIFICATE,
+    PrePrepare: Channel.CONSENSUS_PROPOSAL,
+    BlockRequest: Channel.SYNC,
+    BlockResponse: Channel.SYNC,
+    BlocksRequest: Channel.SYNC,
+    BlocksResponse: Channel.SYNC,
+}
+
+CONSENSUS_CHANNELS = frozenset(_CHANNELS.values())
+
+
+class PeerMessageDoor:
+    """Implements :class:`node.driver.MessageDoor` over the peers' connections.
+
+    Parameters
+    ----------
+    network
+        Connections to the other validators, by index.
+    """
+
+    def __init__(self, network: PeerNetwork) -> None:
+        self._network = network
+
+    def send(self, peer: int, message: Message) -> None:
+        """Send to one peer, if it is connected."""
+        self._network.send(peer, _CHANNELS[type(message)], encode_message(message))
+
+    def broadcast(self, message: Message) -> None:
+        """Send to every connected peer; encoded once."""
+        self._network.broadcast(_CHANNELS[type(message)], encode_message(message))

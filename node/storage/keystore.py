@@ -1,0 +1,222 @@
+"""Private keys in files: the layout of ERC-2335, encrypted with scrypt, readable by the owner alone.
+
+The layout is that of https://eips.ethereum.org/EIPS/eip-2335 with an Ed25519 seed as the secret. A
+key may also be kept plain, for trials: the file then says so in as many words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import unicodedata
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from primitives.errors import InvalidInputError
+from primitives.keys import PrivateKey
+
+__all__ = ["KeyFile", "load_private_key", "load_seed", "read_key_file", "save_seed"]
+
+SCRYPT_COST: Final = 2**18
+"""The standard's parameter; opening a key takes about a second and 256 MiB."""
+
+_SCRYPT_COST_MAX: Final = 2**20
+_SALT_BYTES: Final = 32
+_NONCE_BYTES: Final = 16
+_DERIVED_BYTES: Final = 32
+_VERSION: Final = 4
+_PLAIN_WARNING: Final = "NOT ENCRYPTED: for trials only"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """What a key file says without its password.
+
+    Parameters
+    ----------
+    public_key
+        32 bytes.
+    description
+        For people.
+    is_encrypted
+        Whether a password is needed.
+    """
+
+    public_key: bytes
+    description: str
+    is_encrypted: bool
+
+
+def save_seed(
+    path: Path,
+    seed: bytes,
+    *,
+    description: str = "",
+    password: str | None = None,
+    scrypt_cost: int = SCRYPT_COST,
+) -> None:
+    """Write a key to a new file of mode 0600.
+
+    Parameters
+    ----------
+    seed
+        Of the private key, 32 bytes.
+    password
+        Encrypts the key; None keeps it plain, and the file says so.
+    scrypt_cost
+        A power of two; lower ones are for tests.
+
+    Raises
+    ------
+    InvalidInputError
+        ``file_exists``: a key is never written over.
+    """
+    secret = _encrypt(seed, password, scrypt_cost) if password is not None else None
+    document = {
+        "crypto": secret,
+        "description": description,
+        "pubkey": PrivateKey(seed).public_key.hex(),
+        "path": "",
+        "uuid": str(uuid.uuid4()),
+        "version": _VERSION,
+    }
+    if secret is None:
+        document["plain"] = {"warning": _PLAIN_WARNING, "seed": seed.hex()}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise InvalidInputError(
+            "file_exists", f"{path} exists; a key is never written over", field="file"
+        ) from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_key_file(path: Path) -> KeyFile:
+    """Return what a key file says openly; raises ``invalid_key_file``."""
+    document = _read(path)
+    return KeyFile(
+        public_key=bytes.fromhex(document["pubkey"]),
+        description=str(document.get("description", "")),
+        is_encrypted=document.get("crypto") is not None,
+    )
+
+
+def load_private_key(path: Path, password: str | None = None) -> PrivateKey:
+    """Return the key in a file; raises as :func:`load_seed`."""
+    return PrivateKey(load_seed(path, password))
+
+
+def load_seed(path: Path, password: str | None = None) -> bytes:
+    """Return the 32 secret bytes in a file, for libraries that want them bare.
+
+    Raises
+    ------
+    InvalidInputError
+        ``invalid_key_file``, ``password_missing`` or ``wrong_password``.
+    """
+    document = _read(path)
+    if document.get("crypto") is None:
+        seed = bytes.fromhex(document["plain"]["seed"])
+    elif password is None:
+        raise InvalidInputError(
+            "password_missing", f"{path} is encrypted and no password was given", field="password"
+        )
+    else:
+        seed = _decrypt(document["crypto"], password, path)
+    if PrivateKey(seed).public_key.hex() != document["pubkey"]:
+        raise _invalid(path, "its public key is not that of its private key")
+    return seed
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        is_plain = document.get("crypto") is None
+        complete = len(bytes.fromhex(document["pubkey"])) == 32 and (
+            not is_plain or len(bytes.fromhex(document["plain"]["seed"])) == 32
+        )
+    except FileNotFoundError as error:
+        raise InvalidInputError(
+            "invalid_key_file", f"there is no key file at {path}", field="file", value=str(path)
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _invalid(path, f"{type(error).__name__}: {error}") from error
+    if not complete or document.get("version") != _VERSION:
+        raise _invalid(path, f"it is not of version {_VERSION}")
+    return dict(document)
+
+
+def _invalid(path: Path, why: str) -> InvalidInputError:
+    return InvalidInputError(
+        "invalid_key_file", f"{path} is no key file: {why}", field="file", value=str(path)
+    )
+
+
+def _encrypt(seed: bytes, password: str, cost: int) -> dict[str, Any]:
+    salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
+    derived = _derive(password, salt, cost, 8, 1)
+    ciphertext = _apply_cipher(derived, nonce, seed)
+    parameters = {"dklen": _DERIVED_BYTES, "n": cost, "r": 8, "p": 1, "salt": salt.hex()}
+    return {
+        "kdf": {"function": "scrypt", "params": parameters, "message": ""},
+        "checksum": {
+            "function": "sha256",
+            "params": {},
+            "message": _compute_checksum(derived, ciphertext).hex(),
+        },
+        "cipher": {
+            "function": "aes-128-ctr",
+            "params": {"iv": nonce.hex()},
+            "message": ciphertext.hex(),
+        },
+    }
+
+
+def _decrypt(secret: dict[str, Any], password: str, path: Path) -> bytes:
+    try:
+        parameters = secret["kdf"]["params"]
+        cost = int(parameters["n"])
+        if not 2 <= cost <= _SCRYPT_COST_MAX:
+            raise _invalid(path, f"scrypt cost {cost} is above the limit {_SCRYPT_COST_MAX}")
+        salt = bytes.fromhex(parameters["salt"])
+        derived = _derive(password, salt, cost, int(parameters["r"]), int(parameters["p"]))
+        ciphertext = bytes.fromhex(secret["cipher"]["message"])
+        nonce = bytes.fromhex(secret["cipher"]["params"]["iv"])
+        checksum = bytes.fromhex(secret["checksum"]["message"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _invalid(path, f"{type(error).__name__}: {error}") from error
+    if not hmac.compare_digest(_compute_checksum(derived, ciphertext), checksum):
+        raise InvalidInputError("wrong_password", f"the password does not open {path}")
+    return _apply_cipher(derived, nonce, ciphertext)
+
+
+def _derive(password: str, salt: bytes, cost: int, block_size: int, parallelism: int) -> bytes:
+    # ERC-2335: NFKD, and without control characters.
+    normal = unicodedata.normalize("NFKD", password)
+    cleaned = "".join(each for each in normal if unicodedata.category(each) != "Cc")
+    scrypt = Scrypt(salt=salt, length=_DERIVED_BYTES, n=cost, r=block_size, p=parallelism)
+    return scrypt.derive(cleaned.encode("utf-8"))
+
+
+def _compute_checksum(derived: bytes, ciphertext: bytes) -> bytes:
+    return hashlib.sha256(derived[16:32] + ciphertext).digest()
+
+
+def _apply_cipher(derived: bytes, nonce: bytes, data: bytes) -> bytes:
+    encryptor = Cipher(AES(derived[:16]), CTR(nonce)).encryptor()
+    return encryptor.update(data) + encryptor.finalize()
