@@ -1,0 +1,1 @@
+"""One file per model family; ml_runtime/registry.py lists them."""

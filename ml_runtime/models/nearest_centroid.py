@@ -1,0 +1,90 @@
+"""Nearest centroid: the class whose mean is closest.
+
+The state is sums and counts, never a running mean, so that the order of samples does not matter and
+a batch can be taken back exactly. Means are rounded to Q16 once, when they are used; squared
+distances are exact from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from ml_runtime import kernels
+from ml_runtime.family import Parameter, State, check_bound, check_parameters
+from ml_runtime.fixed_point import ONE
+from ml_runtime.models.class_sums import SAMPLES_MAX, ClassSums
+from ml_runtime.samples import DenseSamples, Integers, Samples, sample_count
+from ml_runtime.spec import ModelSpec
+from ml_runtime.tables import EXP2_TABLE
+
+__all__ = ["NearestCentroid"]
+
+UNSEEN: Final = -(1 << 60)
+"""Score of a class without samples: below every other."""
+
+LOG2_E: Final = 94548
+"""log2(e) in Q16."""
+
+
+class NearestCentroid(ClassSums):
+    """The family ``nearest_centroid``; dense and sparse."""
+
+    name = "nearest_centroid"
+    parameters: Sequence[Parameter] = (
+        Parameter("feature_limit", "largest absolute feature, Q16", 8 * ONE, ONE, 1 << 28),
+    )
+
+    def check(self, spec: ModelSpec) -> None:
+        """Refuse a spec whose sums could leave int64; raises ``invalid_spec``."""
+        check_parameters(self, spec)
+        limit = spec.get("feature_limit", 8 * ONE)
+        check_bound(spec, "a sum", limit * SAMPLES_MAX)
+        # The distance must also stay above the score of a class that was never seen.
+        check_bound(spec, "a squared distance", 16 * limit * limit * spec.feature_count)
+
+    def feature_range(self, spec: ModelSpec) -> tuple[int, int]:
+        """Return the least and largest feature, Q16."""
+        limit = spec.get("feature_limit", 8 * ONE)
+        return -limit, limit
+
+    def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
+        """Return compute units: one division for each parameter, one product for each entry."""
+        return 8 * spec.class_count * spec.feature_count + (entries + samples) * (
+            spec.class_count + 1
+        )
+
+    def predict(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
+        """Return the class with the closest mean, int64[n]."""
+        closeness = self._closeness(spec, state, samples)
+        return np.argmax(closeness, axis=1).astype(np.int64)
+
+    def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
+        """Return minus the squared distances less the sample's own square, [n, classes], Q16."""
+        closeness = self._closeness(spec, state, samples)
+        scores: Integers = (closeness + (1 << 15)) >> 16
+        return scores
+
+    def probabilities(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
+        """Return the softmax of the scores, int64[n, classes], Q16."""
+        scores = self.scores(spec, state, samples)
+        out = np.empty_like(scores)
+        kernels.softmax2(scores, LOG2_E, EXP2_TABLE, out)
+        return out
+
+    def _closeness(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
+        """Return 2·x·m - m·m for every sample and class, Q32: exact, so ties are real ties."""
+        sums, counts = state["sums"], state["counts"]
+        means = np.empty_like(sums)
+        norms = np.empty_like(counts)
+        kernels.centroids(sums, counts, means, norms)
+        out = np.empty((sample_count(samples), spec.class_count), dtype=np.int64)
+        if isinstance(samples, DenseSamples):
+            kernels.score_distances_dense(means, norms, samples.features, out)
+        else:
+            entries = (samples.row_starts, samples.indices, samples.values)
+            kernels.score_distances_sparse(means, norms, *entries, out)
+        out[:, counts == 0] = UNSEEN
+        return out

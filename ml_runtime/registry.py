@@ -1,0 +1,40 @@
+"""All model families there are; a new one is added to the tuple below."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ml_runtime.family import ModelFamily
+from ml_runtime.models.averaged_perceptron import AveragedPerceptron
+from ml_runtime.models.multinomial_naive_bayes import MultinomialNaiveBayes
+from ml_runtime.models.nearest_centroid import NearestCentroid
+from primitives.errors import InvalidInputError
+
+__all__ = ["FAMILIES", "get_family"]
+
+FAMILIES: Final[tuple[ModelFamily, ...]] = (
+    AveragedPerceptron(),
+    MultinomialNaiveBayes(),
+    NearestCentroid(),
+)
+
+_BY_NAME: Final = {family.name: family for family in FAMILIES}
+
+
+def get_family(name: str) -> ModelFamily:
+    """Return the family with a name.
+
+    Raises
+    ------
+    InvalidInputError
+        ``unknown_family``.
+    """
+    family = _BY_NAME.get(name)
+    if family is None:
+        raise InvalidInputError(
+            "unknown_family",
+            f"no model family is named {name!r}; known are {', '.join(_BY_NAME)}",
+            field="spec.family",
+            value=name,
+        )
+    return family
