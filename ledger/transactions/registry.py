@@ -10,7 +10,9 @@ from typing import Any, Final
 from ledger.codes import UNKNOWN_KIND
 from ledger.transaction import Transaction
 from ledger.transactions.accounts import TRANSFER
+from ledger.transactions.contributions import CLAIM, CONTRIBUTE, REFUND, REPORT
 from ledger.transactions.kind import TransactionKind
+from ledger.transactions.models import CREATE_MODEL
 from primitives.errors import InvalidInputError
 
 __all__ = ["KINDS", "body_of", "get_kind", "kind_of"]
@@ -18,7 +20,14 @@ __all__ = ["KINDS", "body_of", "get_kind", "kind_of"]
 # The body's type differs from kind to kind and never leaves the kind.
 AnyKind = TransactionKind[Any]
 
-KINDS: Final[tuple[AnyKind, ...]] = (TRANSFER,)
+KINDS: Final[tuple[AnyKind, ...]] = (
+    TRANSFER,
+    CREATE_MODEL,
+    CONTRIBUTE,
+    REFUND,
+    REPORT,
+    CLAIM,
+)
 
 _BY_CODE: Final = {kind.code: kind for kind in KINDS}
 _BY_NAME: Final = {kind.name: kind for kind in KINDS}

@@ -1,0 +1,93 @@
+"""The account book of one contribution: what of its deposit is left on which sample.
+
+Every sample of a batch is judged alone, against its own share of the deposit. A set of samples is
+an integer whose bit i stands for sample i: a thousand samples are a hundred bytes, and union or
+intersection is one operation.
+
+Invariants: (B1) what is held is the sum over open samples of what is left on them; (B2) a closed
+sample never opens again; (B3) no account has two claims on one sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+__all__ = ["Book", "iterate_samples", "open_book"]
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What is left of one contribution's deposit.
+
+    Parameters
+    ----------
+    samples
+        How many the contribution has.
+    share
+        What each put in, in the smallest unit.
+    open_samples
+        Set of samples on which something may still be claimed.
+    partial
+        ``(sample, left)`` for open samples of which a part was taken, ascending.
+    reporters
+        ``(account, samples it reported)``, in the order of their first report.
+    """
+
+    samples: int
+    share: int
+    open_samples: int
+    partial: tuple[tuple[int, int], ...] = ()
+    reporters: tuple[tuple[bytes, int], ...] = ()
+
+    @property
+    def held(self) -> int:
+        """All money that is left (B1)."""
+        untouched = self.open_samples.bit_count() - len(self.partial)
+        return untouched * self.share + sum(left for _, left in self.partial)
+
+    def left_on(self, sample: int) -> int:
+        """Return what is left on a sample."""
+        if not self.open_samples >> sample & 1:
+            return 0
+        return dict(self.partial).get(sample, self.share)
+
+    def reported_by(self, account: bytes) -> int:
+        """Return the set of samples that an account has reported."""
+        return dict(self.reporters).get(account, 0)
+
+    def close(self, samples: int) -> Book:
+        """Return the book with some samples closed; what was left on them has been paid."""
+        partial = tuple(each for each in self.partial if not samples >> each[0] & 1)
+        return replace(self, open_samples=self.open_samples & ~samples, partial=partial)
+
+    def take(self, taken: dict[int, int]) -> Book:
+        """Return the book after amounts were taken from samples; empty ones are closed."""
+        left = dict(self.partial)
+        emptied = 0
+        for sample, amount in taken.items():
+            remaining = left.get(sample, self.share) - amount
+            if remaining:
+                left[sample] = remaining
+            else:
+                emptied |= 1 << sample
+        return replace(self, partial=tuple(sorted(left.items()))).close(emptied)
+
+    def note_report(self, account: bytes, samples: int) -> Book:
+        """Return the book with samples noted as reported by an account (B3)."""
+        noted = dict(self.reporters)
+        noted[account] = noted.get(account, 0) | samples
+        return replace(self, reporters=tuple(noted.items()))
+
+
+def open_book(samples: int, share: int) -> Book:
+    """Return the book of a new contribution."""
+    return Book(samples=samples, share=share, open_samples=(1 << samples) - 1)
+
+
+def iterate_samples(samples: int) -> Iterator[int]:
+    """Yield the numbers in a set of samples, ascending."""
+    while samples:
+        lowest = samples & -samples
+        yield lowest.bit_length() - 1
+        samples ^= lowest

@@ -1,0 +1,306 @@
+"""What the state says of a model: what it is, how far it has come, and who earned karma on it.
+
+What never changes and what changes with every contribution are two records, so that a contribution
+rewrites the small one alone. Source: docs/spec/ledger.md §5.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from incentives.terms import WEIGHT_MAX, Terms
+from ledger.schema import StateReader, read_record
+from ml_runtime.encoders import Encoder, decode_encoder
+from ml_runtime.spec import CLASSES_MAX, ModelSpec, decode_spec
+from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
+from primitives.codec import Encodable, Value, encode
+from primitives.errors import InvalidInputError
+from primitives.fields import COUNTER_MAX, FieldReader
+
+__all__ = [
+    "MODEL_PREFIX",
+    "Karma",
+    "Model",
+    "ModelDescription",
+    "ModelProgress",
+    "check_model_name",
+    "decode_description",
+    "decode_karma",
+    "decode_model",
+    "decode_model_progress",
+    "karma_key",
+    "karma_prefix",
+    "model_key",
+    "model_progress_key",
+    "overall_karma_key",
+    "read_karma",
+]
+
+MODEL_PREFIX: Final = b"model/"
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+DESCRIPTION_BYTES_MAX: Final = 1024
+LICENCE_BYTES_MAX: Final = 256
+GUIDELINES_BYTES_MAX: Final = 4096
+CLASS_NAME_BYTES_MAX: Final = 64
+MECHANISM_BYTES_MAX: Final = 64
+
+
+def model_key(name: str) -> bytes:
+    """Return the state key of what a model is."""
+    return MODEL_PREFIX + name.encode()
+
+
+def model_progress_key(name: str) -> bytes:
+    """Return the state key of how far a model has come."""
+    return b"progress/" + name.encode()
+
+
+def overall_karma_key(account: AccountId) -> bytes:
+    """Return the state key of an account's karma over all models."""
+    return b"karma/" + account
+
+
+def karma_prefix(account: AccountId) -> bytes:
+    """Return what the state keys of an account's karma by model start with."""
+    return overall_karma_key(account) + b"/"
+
+
+def karma_key(account: AccountId, model: str) -> bytes:
+    """Return the state key of an account's karma on one model."""
+    return karma_prefix(account) + model.encode()
+
+
+def check_model_name(name: str) -> None:
+    """Refuse what cannot name a model; raises ``malformed``."""
+    if NAME.fullmatch(name) is None:
+        raise InvalidInputError(
+            "malformed",
+            f"model name must be 1 to 63 of a-z, 0-9 and -, not beginning with -, found {name!r}",
+            field="model.name",
+            value=name,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """What the owner says a model is; never changes.
+
+    Parameters
+    ----------
+    name
+        Also its identifier: ``[a-z0-9][a-z0-9-]{0,62}``.
+    description
+        For people, at most 1 KiB.
+    spec
+        Family and shape.
+    class_names
+        One for each class, distinct.
+    encoder
+        From people's numbers to the model's.
+    terms
+        Of its incentive.
+    licence
+        An SPDX expression, at most 256 bytes; under which contributions are made.
+    guidelines
+        What each class means, with examples, at most 4 KiB.
+    """
+
+    name: str
+    description: str
+    spec: ModelSpec
+    class_names: tuple[str, ...]
+    encoder: Encoder
+    terms: Terms
+    licence: str
+    guidelines: str
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the fields of the canonical array."""
+        terms = self.terms
+        return [
+            self.name,
+            self.description,
+            self.spec.to_fields(),
+            list(self.class_names),
+            self.encoder.to_fields(),
+            [
+                terms.mechanism,
+                terms.weight,
+                terms.refund_wait_ms,
+                terms.owner_wait_ms,
+                terms.any_wait_ms,
+            ],
+            self.licence,
+            self.guidelines,
+        ]
+
+
+def decode_description(value: Value) -> ModelDescription:
+    """Return the description whose fields are ``value``.
+
+    Raises
+    ------
+    InvalidInputError
+        ``malformed``, ``out_of_range``, ``invalid_spec`` or ``invalid_encoder``.
+    """
+    reader = FieldReader(value, "model", 8)
+    name = reader.text("name", 64)
+    check_model_name(name)
+    description = reader.text("description", DESCRIPTION_BYTES_MAX)
+    spec = decode_spec(reader.value())
+    class_names = _read_class_names(reader.array("class_names", CLASSES_MAX), spec.class_count)
+    encoder = decode_encoder(reader.value())
+    terms = _decode_terms(reader.value())
+    licence = reader.text("licence", LICENCE_BYTES_MAX)
+    guidelines = reader.text("guidelines", GUIDELINES_BYTES_MAX)
+    reader.end()
+    return ModelDescription(
+        name, description, spec, class_names, encoder, terms, licence, guidelines
+    )
+
+
+def _read_class_names(values: list[Value], class_count: int) -> tuple[str, ...]:
+    reader = FieldReader(values, "model.class_names", class_count)
+    names = tuple(reader.text(f"{index}", CLASS_NAME_BYTES_MAX) for index in range(class_count))
+    if len(set(names)) != class_count:
+        raise InvalidInputError(
+            "malformed", "model.class_names must differ from each other", field="model.class_names"
+        )
+    return names
+
+
+def _decode_terms(value: Value) -> Terms:
+    reader = FieldReader(value, "incentive", 5)
+    return Terms(
+        mechanism=reader.text("mechanism", MECHANISM_BYTES_MAX),
+        weight=reader.integer("weight", 0, WEIGHT_MAX),
+        refund_wait_ms=reader.counter("refund_wait_ms"),
+        owner_wait_ms=reader.counter("owner_wait_ms"),
+        any_wait_ms=reader.counter("any_wait_ms"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that was created.
+
+    Parameters
+    ----------
+    owner
+        Who created it.
+    created_height, created_ms
+        In which block, and its time.
+    description
+        What it is.
+    """
+
+    owner: AccountId
+    created_height: int
+    created_ms: int
+    description: ModelDescription
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode(
+            (self.owner, self.created_height, self.created_ms, self.description.to_fields())
+        )
+
+
+def decode_model(data: bytes) -> Model:
+    """Return the model whose canonical bytes are `data`; raises as `read_record`."""
+    reader = read_record(data, "model", 4)
+    return Model(
+        AccountId(reader.bytes("owner", ACCOUNT_ID_BYTES)),
+        reader.counter("created_height"),
+        reader.counter("created_ms"),
+        decode_description(reader.value()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProgress:
+    """How far a model has come.
+
+    Parameters
+    ----------
+    last_update_ms
+        Time of the block that changed its parameters last; creation at first.
+    contributions
+        How many there were; the number of the next one.
+    samples
+        Samples that it learnt.
+    correct, judged
+        Of the samples predicted before they were learnt: how many rightly, how many at all.
+    valid
+        Samples validated by a refund, of all contributors together.
+    """
+
+    last_update_ms: int
+    contributions: int = 0
+    samples: int = 0
+    correct: int = 0
+    judged: int = 0
+    valid: int = 0
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode(
+            (
+                self.last_update_ms,
+                self.contributions,
+                self.samples,
+                self.correct,
+                self.judged,
+                self.valid,
+            )
+        )
+
+
+def decode_model_progress(data: bytes) -> ModelProgress:
+    """Return the progress whose canonical bytes are `data`; raises as `read_record`."""
+    reader = read_record(data, "progress", 6)
+    return ModelProgress(
+        last_update_ms=reader.counter("last_update_ms"),
+        contributions=reader.counter("contributions"),
+        samples=reader.counter("samples"),
+        correct=reader.counter("correct"),
+        judged=reader.counter("judged"),
+        valid=reader.counter("valid"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Karma:
+    """What an account is respected for; it cannot be bought, sold or sent.
+
+    Parameters
+    ----------
+    karma
+        Points: one for each validated sample and for each sample rightly reported.
+    valid
+        Validated samples.
+    """
+
+    karma: int = 0
+    valid: int = 0
+
+    def add(self, karma: int, valid: int) -> Karma:
+        """Return more karma, at most what a counter can hold."""
+        return Karma(min(self.karma + karma, COUNTER_MAX), min(self.valid + valid, COUNTER_MAX))
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode((self.karma, self.valid))
+
+
+def decode_karma(data: bytes) -> Karma:
+    """Return the karma whose canonical bytes are `data`; raises as `read_record`."""
+    reader = read_record(data, "karma", 2)
+    return Karma(reader.counter("karma"), reader.counter("valid"))
+
+
+def read_karma(state: StateReader, key: bytes) -> Karma:
+    """Return the karma under a key, none if there is no record."""
+    return state.get(key, decode_karma) or Karma()

@@ -1,0 +1,518 @@
+"""Transactions about contributions: contribute, refund, report, claim.
+
+A contribution is trained on at its turn; what happens to its deposit is decided by the model's
+mechanism (``incentives``), later, by what the model then says about its samples.
+Source: docs/spec/ledger.md §7.3, docs/spec/incentives.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from incentives.accounting import verify_outcome
+from incentives.book import open_book
+from incentives.mechanism import (
+    ClaimEvent,
+    Mechanism,
+    Outcome,
+    RefundEvent,
+    RefusedError,
+    ReportEvent,
+)
+from incentives.registry import get_mechanism
+from ledger.contribution_records import (
+    SAMPLES_MAX,
+    Contribution,
+    contribution_key,
+    decode_contribution,
+)
+from ledger.errors import TransactionFailedError
+from ledger.model_records import (
+    Model,
+    ModelProgress,
+    check_model_name,
+    decode_model,
+    decode_model_progress,
+    karma_key,
+    model_key,
+    model_progress_key,
+    overall_karma_key,
+    read_karma,
+)
+from ledger.parameters import Parameters
+from ledger.schema import AMOUNT_MAX, StateReader
+from ledger.transaction import Transaction
+from ledger.transactions.kind import ExecutionContext
+from ml_runtime.family import check_batch, learn_and_evaluate
+from ml_runtime.registry import get_family
+from ml_runtime.samples import (
+    DenseSamples,
+    Integers,
+    Samples,
+    decode_batch,
+    sample_count,
+)
+from primitives.accounts import AccountId
+from primitives.codec import Encodable, Value
+from primitives.errors import InvalidInputError, InvariantViolationError
+from primitives.fields import COUNTER_MAX, FieldReader
+
+__all__ = [
+    "CLAIM",
+    "CONTRIBUTE",
+    "REFUND",
+    "REPORT",
+    "Claim",
+    "Contribute",
+    "Judgement",
+]
+
+_BATCH_MEMO: Final = "batch"
+_MODEL_NAME_BYTES: Final = 64
+
+Batch: TypeAlias = tuple[Samples, Integers]
+
+
+@dataclass(frozen=True, slots=True)
+class Contribute:
+    """Send samples; they are the payload.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
+    max_deposit
+        Most that may be held for the whole batch.
+    samples
+        How many there are.
+    """
+
+    model: str
+    max_deposit: int
+    samples: int
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the body of the envelope."""
+        return [self.model, self.max_deposit, self.samples]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Refund or report samples of a contribution.
+
+    Parameters
+    ----------
+    model, sequence
+        Which contribution.
+    samples
+        Numbers of samples, ascending; empty for every one that qualifies.
+    """
+
+    model: str
+    sequence: int
+    samples: tuple[int, ...] = ()
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the body of the envelope."""
+        return [self.model, self.sequence, list(self.samples)]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Take what is left of a contribution's deposit."""
+
+    model: str
+    sequence: int
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the body of the envelope."""
+        return [self.model, self.sequence]
+
+
+class ContributeKind:
+    """Takes the deposit, predicts the samples, then learns them."""
+
+    code: Final = 3
+    name: Final = "contribute"
+    has_payload: Final = True
+    result_fields: Final = ("sequence", "deposit_per_sample", "deposit", "correct", "samples")
+
+    def decode_body(self, value: list[Value]) -> Contribute:
+        """Return the body; raises `InvalidInputError`."""
+        reader = FieldReader(value, "contribute", 3)
+        body = Contribute(
+            _read_model_name(reader),
+            reader.integer("max_deposit", 0, AMOUNT_MAX),
+            reader.integer("samples", 1, SAMPLES_MAX),
+        )
+        reader.end()
+        return body
+
+    def check(self, transaction: Transaction, body: Contribute, parameters: Parameters) -> None:
+        """Check the payload as far as no model is needed for it.
+
+        Raises
+        ------
+        InvalidInputError
+            ``too_many_samples``, ``empty_batch``, ``malformed_payload``.
+        """
+        if transaction.payload is None:
+            raise InvariantViolationError("a contribution was checked without its payload")
+        batch = decode_batch(
+            transaction.payload.data, samples_max=parameters.samples_per_contribution_max
+        )
+        count = sample_count(batch[0])
+        if count != body.samples:
+            raise InvalidInputError(
+                "malformed_payload",
+                f"contribute.samples is {body.samples}, the payload holds {count}",
+                field="contribute.samples",
+                value=body.samples,
+                limit=count,
+            )
+        transaction.memo[_BATCH_MEMO] = batch
+
+    def cost(self, state: StateReader, transaction: Transaction, body: Contribute) -> int:
+        """Return what the model's family asks for the batch, or 0 if there is no such model."""
+        model = state.get(model_key(body.model), decode_model)
+        if model is None:
+            return 0
+        spec = model.description.spec
+        # A dense sample has 8 bytes for each feature, a sparse one 12: this bounds both.
+        entries = transaction.payload_bytes // 8
+        return get_family(spec.family).cost(spec, body.samples, entries)
+
+    def apply(
+        self, context: ExecutionContext, transaction: Transaction, body: Contribute
+    ) -> list[Encodable]:
+        """Train the model.
+
+        Raises
+        ------
+        TransactionFailedError
+            ``unknown_model``, what the batch does not suit (``wrong_feature_count``,
+            ``feature_out_of_range``, ``unknown_class``, ``wrong_layout``),
+            ``insufficient_deposit`` or ``insufficient_balance``.
+        """
+        model = _get_model(context, body.model)
+        progress = _get_progress(context, body.model)
+        samples, labels = _batch_of(context, transaction)
+        spec = model.description.spec
+        family = get_family(spec.family)
+        try:
+            check_batch(family, spec, samples, labels)
+        except InvalidInputError as error:
+            raise TransactionFailedError(error.code, error.message) from error
+        share = _take_deposit(context, model, progress, body)
+        sequence = progress.contributions
+        predictions = learn_and_evaluate(
+            family, spec, context.change_model(body.model), samples, labels
+        )
+        correct = int(np.count_nonzero(predictions == labels))
+        contribution = Contribution(
+            transaction_id=context.transaction_id,
+            contributor=context.sender,
+            depositor=context.payer,
+            height=context.height,
+            timestamp_ms=context.timestamp_ms,
+            entries=_count_entries(samples),
+            correct=correct,
+            book=open_book(body.samples, share),
+        )
+        context.put(contribution_key(body.model, sequence), contribution)
+        after = replace(
+            progress,
+            last_update_ms=context.timestamp_ms,
+            contributions=sequence + 1,
+            samples=progress.samples + body.samples,
+            correct=progress.correct + correct,
+            judged=progress.judged + body.samples,
+        )
+        context.put(model_progress_key(body.model), after)
+        context.note_progress(body.model, after.samples, after.correct, after.judged)
+        return [sequence, share, share * body.samples, correct, body.samples]
+
+
+class _JudgementKind:
+    """What refund and report share: find the contribution, ask the model, book the outcome."""
+
+    has_payload: Final = False
+    result_fields: Final = ("samples", "paid", "karma")
+    name: str
+
+    def decode_body(self, value: list[Value]) -> Judgement:
+        """Return the body; raises `InvalidInputError`."""
+        reader = FieldReader(value, self.name, 3)
+        model = _read_model_name(reader)
+        sequence = reader.integer("sequence", 0, COUNTER_MAX)
+        numbers = reader.array("samples", SAMPLES_MAX)
+        reader.end()
+        items = FieldReader(numbers, f"{self.name}.samples", len(numbers))
+        samples = tuple(
+            items.integer(str(position), 0, SAMPLES_MAX - 1) for position in range(len(numbers))
+        )
+        if list(samples) != sorted(set(samples)):
+            raise InvalidInputError(
+                "malformed",
+                f"{self.name}.samples must ascend strictly",
+                field=f"{self.name}.samples",
+            )
+        return Judgement(model, sequence, samples)
+
+    def check(self, _transaction: Transaction, _body: Judgement, _parameters: Parameters) -> None:
+        """Check nothing further: the rest depends on the state."""
+
+    def cost(self, state: StateReader, _transaction: Transaction, body: Judgement) -> int:
+        """Return the cost of predicting the contribution's samples again."""
+        model = state.get(model_key(body.model), decode_model)
+        key = contribution_key(body.model, body.sequence)
+        contribution = state.get(key, decode_contribution)
+        if model is None or contribution is None:
+            return 0
+        spec = model.description.spec
+        return get_family(spec.family).cost(spec, contribution.book.samples, contribution.entries)
+
+
+class RefundKind(_JudgementKind):
+    """Gives a contributor back the deposit of the samples that the model agrees with."""
+
+    code: Final = 4
+    name: Final = "refund"
+
+    def apply(
+        self, context: ExecutionContext, _transaction: Transaction, body: Judgement
+    ) -> list[Encodable]:
+        """Refund and validate samples.
+
+        Raises
+        ------
+        TransactionFailedError
+            ``unknown_model``, ``unknown_contribution``, ``not_contributor``, ``too_early``,
+            ``already_claimed`` or ``model_disagrees``.
+        """
+        model = _get_model(context, body.model)
+        contribution = _get_contribution(context, body.model, body.sequence)
+        if context.sender != contribution.contributor:
+            raise TransactionFailedError(
+                "not_contributor", "only the contributor can ask for a refund"
+            )
+        event = RefundEvent(
+            samples=_select(body, contribution),
+            agreed=_find_agreed(context, model, contribution),
+            elapsed_ms=context.timestamp_ms - contribution.timestamp_ms,
+        )
+        mechanism = get_mechanism(model.description.terms.mechanism)
+        try:
+            outcome = mechanism.refund(model.description.terms, contribution.book, event)
+        except RefusedError as error:
+            raise TransactionFailedError(error.code, error.message) from error
+        valid = outcome.samples.bit_count()
+        progress = _get_progress(context, body.model)
+        context.put(model_progress_key(body.model), replace(progress, valid=progress.valid + valid))
+        _book(context, body, contribution, outcome, contribution.depositor)
+        _add_karma(context, body.model, outcome.karma, valid)
+        return [valid, outcome.paid, outcome.karma]
+
+
+class ReportKind(_JudgementKind):
+    """Gives somebody else a share of the deposit of samples that the model disagrees with."""
+
+    code: Final = 5
+    name: Final = "report"
+
+    def apply(
+        self, context: ExecutionContext, _transaction: Transaction, body: Judgement
+    ) -> list[Encodable]:
+        """Report samples.
+
+        Raises
+        ------
+        TransactionFailedError
+            ``unknown_model``, ``unknown_contribution``, ``own_contribution``, ``too_early``,
+            ``already_claimed``, ``model_agrees``, ``no_valid_contributions`` or
+            ``too_many_reporters``.
+        """
+        model = _get_model(context, body.model)
+        contribution = _get_contribution(context, body.model, body.sequence)
+        event = ReportEvent(
+            reporter=context.sender,
+            is_contributor=context.sender == contribution.contributor,
+            samples=_select(body, contribution),
+            agreed=_find_agreed(context, model, contribution),
+            elapsed_ms=context.timestamp_ms - contribution.timestamp_ms,
+            own_valid=read_karma(context, karma_key(context.sender, body.model)).valid,
+            total_valid=_get_progress(context, body.model).valid,
+        )
+        mechanism: Mechanism = get_mechanism(model.description.terms.mechanism)
+        try:
+            outcome = mechanism.report(model.description.terms, contribution.book, event)
+        except RefusedError as error:
+            raise TransactionFailedError(error.code, error.message) from error
+        _book(context, body, contribution, outcome, context.sender)
+        _add_karma(context, body.model, outcome.karma, 0)
+        return [outcome.samples.bit_count(), outcome.paid, outcome.karma]
+
+
+class ClaimKind:
+    """Gives what is left of a deposit to the model's owner or, later, to whoever asks."""
+
+    code: Final = 6
+    name: Final = "claim"
+    has_payload: Final = False
+    result_fields: Final = ("paid",)
+
+    def decode_body(self, value: list[Value]) -> Claim:
+        """Return the body; raises `InvalidInputError`."""
+        reader = FieldReader(value, "claim", 2)
+        body = Claim(_read_model_name(reader), reader.integer("sequence", 0, COUNTER_MAX))
+        reader.end()
+        return body
+
+    def check(self, _transaction: Transaction, _body: Claim, _parameters: Parameters) -> None:
+        """Check nothing further: the rest depends on the state."""
+
+    def cost(self, _state: StateReader, _transaction: Transaction, _body: Claim) -> int:
+        """Return 0: the envelope's own units cover it."""
+        return 0
+
+    def apply(
+        self, context: ExecutionContext, _transaction: Transaction, body: Claim
+    ) -> list[Encodable]:
+        """Claim what is left.
+
+        Raises
+        ------
+        TransactionFailedError
+            ``unknown_model``, ``unknown_contribution``, ``too_early``, ``not_owner`` or
+            ``already_claimed``.
+        """
+        model = _get_model(context, body.model)
+        contribution = _get_contribution(context, body.model, body.sequence)
+        event = ClaimEvent(
+            is_owner=context.sender == model.owner,
+            elapsed_ms=context.timestamp_ms - contribution.timestamp_ms,
+        )
+        mechanism = get_mechanism(model.description.terms.mechanism)
+        try:
+            outcome = mechanism.claim(model.description.terms, contribution.book, event)
+        except RefusedError as error:
+            raise TransactionFailedError(error.code, error.message) from error
+        _book(context, body, contribution, outcome, context.sender)
+        return [outcome.paid]
+
+
+def _read_model_name(reader: FieldReader) -> str:
+    name = reader.text("model", _MODEL_NAME_BYTES)
+    check_model_name(name)
+    return name
+
+
+def _batch_of(context: ExecutionContext, transaction: Transaction) -> Batch:
+    """Return the decoded samples; the check before has left them unless this is a replay."""
+    known = transaction.memo.get(_BATCH_MEMO)
+    if known is not None:
+        return known  # type: ignore[return-value]
+    data = context.read_payload(context.transaction_id)
+    return decode_batch(data, samples_max=SAMPLES_MAX)
+
+
+def _count_entries(samples: Samples) -> int:
+    if isinstance(samples, DenseSamples):
+        return samples.features.size
+    return len(samples.indices)
+
+
+def _get_model(context: ExecutionContext, name: str) -> Model:
+    model = context.get(model_key(name), decode_model)
+    if model is None:
+        raise TransactionFailedError("unknown_model", f"there is no model {name!r}")
+    return model
+
+
+def _get_progress(context: ExecutionContext, name: str) -> ModelProgress:
+    progress = context.get(model_progress_key(name), decode_model_progress)
+    if progress is None:
+        raise InvariantViolationError(f"model {name!r} has no progress record")
+    return progress
+
+
+def _get_contribution(context: ExecutionContext, name: str, sequence: int) -> Contribution:
+    contribution = context.get(contribution_key(name, sequence), decode_contribution)
+    if contribution is None:
+        raise TransactionFailedError(
+            "unknown_contribution", f"model {name!r} has no contribution {sequence}"
+        )
+    return contribution
+
+
+def _take_deposit(
+    context: ExecutionContext, model: Model, progress: ModelProgress, body: Contribute
+) -> int:
+    """Hold the deposit of a batch; return the share of each sample."""
+    terms = model.description.terms
+    seconds = (context.timestamp_ms - progress.last_update_ms) // 1000
+    share = get_mechanism(terms.mechanism).compute_price(terms, seconds)
+    deposit = share * body.samples
+    if deposit > body.max_deposit:
+        raise TransactionFailedError(
+            "insufficient_deposit",
+            f"{body.samples} samples at {share} need a deposit of {deposit}, max_deposit is"
+            f" {body.max_deposit}",
+        )
+    if deposit:
+        context.hold(context.payer, deposit)
+    return share
+
+
+def _select(body: Judgement, contribution: Contribution) -> int:
+    """Return the set of samples that a refund or report is about."""
+    count = contribution.book.samples
+    if not body.samples:
+        return (1 << count) - 1
+    if body.samples[-1] >= count:
+        raise TransactionFailedError(
+            "unknown_contribution",
+            f"sample {body.samples[-1]} is unknown, the contribution has 0 to {count - 1}",
+        )
+    return sum(1 << sample for sample in body.samples)
+
+
+def _find_agreed(context: ExecutionContext, model: Model, contribution: Contribution) -> int:
+    """Return the set of samples whose label the model predicts now."""
+    samples, labels = decode_batch(
+        context.read_payload(contribution.transaction_id), samples_max=SAMPLES_MAX
+    )
+    spec = model.description.spec
+    state = context.read_model(model.description.name)
+    agreed = get_family(spec.family).predict(spec, state, samples) == labels
+    return int.from_bytes(np.packbits(agreed, bitorder="little").tobytes(), "little")
+
+
+def _book(
+    context: ExecutionContext,
+    body: Judgement | Claim,
+    contribution: Contribution,
+    outcome: Outcome,
+    recipient: AccountId,
+) -> None:
+    """Write the new book and pay what it gave up."""
+    verify_outcome(contribution.book, outcome)
+    key = contribution_key(body.model, body.sequence)
+    context.put(key, replace(contribution, book=outcome.book))
+    if outcome.paid:
+        context.release(recipient, outcome.paid)
+
+
+def _add_karma(context: ExecutionContext, model: str, karma: int, valid: int) -> None:
+    """Give the sender karma, on this model and overall."""
+    for key in (karma_key(context.sender, model), overall_karma_key(context.sender)):
+        context.put(key, read_karma(context, key).add(karma, valid))
+
+
+CONTRIBUTE: Final = ContributeKind()
+REFUND: Final = RefundKind()
+REPORT: Final = ReportKind()
+CLAIM: Final = ClaimKind()

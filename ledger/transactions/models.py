@@ -1,0 +1,109 @@
+"""Transactions about models: create_model.
+
+Source: docs/spec/ledger.md §7.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from incentives.registry import get_mechanism
+from incentives.terms import check_terms
+from ledger.errors import TransactionFailedError
+from ledger.model_records import (
+    Model,
+    ModelDescription,
+    ModelProgress,
+    decode_description,
+    decode_model,
+    model_key,
+    model_progress_key,
+)
+from ledger.parameters import Parameters
+from ledger.schema import StateReader
+from ledger.transaction import Transaction
+from ledger.transactions.kind import ExecutionContext
+from ml_runtime.registry import get_family
+from ml_runtime.spec import ModelSpec
+from primitives.codec import Encodable, Value
+from primitives.errors import InvalidInputError
+
+__all__ = ["CREATE_MODEL", "PARAMETERS_MAX", "CreateModel", "CreateModelKind"]
+
+PARAMETERS_MAX: Final = 1 << 22
+"""Numbers that the parameters of one model may have: 32 MiB, rewritten where they change."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateModel:
+    """Create a model; the sender becomes its owner."""
+
+    description: ModelDescription
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the body of the envelope."""
+        return self.description.to_fields()
+
+
+class CreateModelKind:
+    """Puts a model that has learnt nothing into the state."""
+
+    code: Final = 2
+    name: Final = "create_model"
+    has_payload: Final = False
+    result_fields: Final = ("model",)
+
+    def decode_body(self, value: list[Value]) -> CreateModel:
+        """Return the body; raises `InvalidInputError`."""
+        return CreateModel(decode_description(value))
+
+    def check(self, _transaction: Transaction, body: CreateModel, parameters: Parameters) -> None:
+        """Check what the family and the mechanism ask for.
+
+        Raises
+        ------
+        InvalidInputError
+            ``unknown_family``, ``invalid_spec``, ``invalid_incentive`` or ``too_large``.
+        """
+        description = body.description
+        get_family(description.spec.family).check(description.spec)
+        get_mechanism(description.terms.mechanism)
+        check_terms(description.terms, wait_ms_max=parameters.wait_ms_max)
+        numbers = _count_parameters(description.spec)
+        if numbers > PARAMETERS_MAX:
+            raise InvalidInputError(
+                "too_large",
+                f"the model would have {numbers} parameters, more than the limit {PARAMETERS_MAX}",
+                field="model.spec",
+                value=numbers,
+                limit=PARAMETERS_MAX,
+            )
+
+    def cost(self, _state: StateReader, _transaction: Transaction, body: CreateModel) -> int:
+        """Return one unit for each parameter that is written."""
+        return _count_parameters(body.description.spec)
+
+    def apply(
+        self, context: ExecutionContext, _transaction: Transaction, body: CreateModel
+    ) -> list[Encodable]:
+        """Create the model; fails with ``model_exists``."""
+        description = body.description
+        name = description.name
+        if context.get(model_key(name), decode_model) is not None:
+            raise TransactionFailedError("model_exists", f"a model is named {name!r} already")
+        now_ms = context.timestamp_ms
+        context.put(model_key(name), Model(context.sender, context.height, now_ms, description))
+        context.put(model_progress_key(name), ModelProgress(last_update_ms=now_ms))
+        state = get_family(description.spec.family).initial_state(description.spec)
+        context.create_model(name, state)
+        context.note_progress(name, 0, 0, 0)
+        return [name]
+
+
+def _count_parameters(spec: ModelSpec) -> int:
+    """Return about how many numbers a model has: no family keeps more than two per feature."""
+    return 2 * spec.class_count * (spec.feature_count + 1)
+
+
+CREATE_MODEL: Final = CreateModelKind()
