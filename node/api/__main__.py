@@ -19,6 +19,7 @@ import uvicorn
 from node.api.app import make_app
 from node.api.feed_client import FeedClient
 from node.api.follower import Follower
+from node.api.inference import Inference
 from node.api.service import ApiService
 from node.api.store_folder import StoreFolder
 from node.log_format import start_logging
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     service = ApiService(
         follower=follower,
         feed=FeedClient(options.socket, follower),
+        inference=Inference(),
         serves_payloads=options.serve_payloads,
     )
     uvicorn.run(

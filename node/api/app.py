@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.openapi.utils import get_openapi
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from node.api import (
+    inference_v2,
     routes_accounts,
     routes_blocks,
+    routes_contributions,
+    routes_models,
     routes_status,
     routes_transactions,
 )
 from node.api.follower import Follower
-from node.api.problems import Problem, add_problem_handlers, make_problem
+from node.api.openapi import make_openapi
+from node.api.problems import add_problem_handlers, make_problem
 from node.api.service import ApiService
 from primitives.errors import InvalidInputError
 
@@ -55,7 +58,7 @@ def make_app(service: ApiService) -> FastAPI:
         # The pages that FastAPI would serve load scripts from a foreign host.
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,
         # A path with a slash too many is answered with 404 as problem details, not redirected.
         redirect_slashes=False,
         lifespan=_run_feed,
@@ -63,15 +66,24 @@ def make_app(service: ApiService) -> FastAPI:
     app.state.service = service
     add_problem_handlers(app)
     for routes in (
+        inference_v2,
         routes_status,
         routes_blocks,
         routes_transactions,
         routes_accounts,
+        routes_models,
+        routes_contributions,
     ):
         app.include_router(routes.router)
     app.add_middleware(_RequestLimit)
     app.add_middleware(_HeightHeader, follower=service.follower)
-    app.openapi = lambda: _make_openapi(app)  # type: ignore[method-assign]
+    # Made now, so that a mistake in it shows at the start and not at the first request for it.
+    description = JSONResponse(make_openapi(app))
+
+    async def get_openapi(_request: Request) -> Response:
+        return description
+
+    app.add_route("/openapi.json", get_openapi, include_in_schema=False)
     return app
 
 
@@ -136,28 +148,3 @@ class _RequestLimit:
             await self._app(scope, receive, send)
         finally:
             self._under_way -= 1
-
-
-def _make_openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the description of the interface; made once."""
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title,
-            version=app.version,
-            openapi_version="3.1.0",
-            description=app.description,
-            routes=app.routes,
-            servers=[{"url": "/", "description": "this node"}],
-        )
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        # Errors are made by handlers that FastAPI does not see, so it does not list their form.
-        schemas["Problem"] = Problem.model_json_schema()
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
-        for methods in schema["paths"].values():
-            for operation in methods.values():
-                # What fails FastAPI's validation is answered with 400, as problem details.
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]
-        app.openapi_schema = schema
-    return app.openapi_schema

@@ -27,9 +27,14 @@ __all__ = [
 ]
 
 
+LAST_TIME_MS = 253_402_300_799_000
+"""The last second of the year 9999."""
+
+
 def format_time(timestamp_ms: int) -> str:
     """Return a block's time as RFC 3339, UTC, milliseconds."""
-    time = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    # Later than the calendar of this format goes: a wait of thousands of years.
+    time = datetime.fromtimestamp(min(timestamp_ms, LAST_TIME_MS) / 1000, UTC)
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -7,18 +7,31 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
+from ledger.model_records import Karma, decode_karma, karma_prefix, overall_karma_key
+from ledger.reader import LedgerReader
 from ledger.schema import Account, account_key, decode_account
+from ledger.stored_records import decode_own
 from node.api.json_codec import parse_account
 from node.api.pages import HeightQuery
 from node.api.problems import problem_responses
 from node.api.service import Service
-from primitives.accounts import account_to_text
+from primitives.accounts import AccountId, account_to_text
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api/v1/accounts", tags=["accounts"])
 
+MODELS_LISTED_MAX = 1_000
+
 AccountPath = Annotated[str, Path(description="`qr1…`, 41 characters.")]
+
+
+class ModelKarmaView(BaseModel):
+    """Karma of an account on one model."""
+
+    model: str
+    karma: int
+    validated_samples: int
 
 
 class AccountView(BaseModel):
@@ -29,6 +42,11 @@ class AccountView(BaseModel):
     balance: str = Field(description="Free money, in the smallest unit.")
     nonce: str = Field(description="What the next transaction must carry.")
     public_key: str | None = Field(description="The current key, once it is not the first.")
+    karma: int = Field(description="Over all models.")
+    validated_samples: int
+    karma_by_model: list[ModelKarmaView] = Field(
+        description=f"By name of the model, at most {MODELS_LISTED_MAX}."
+    )
 
 
 @router.get(
@@ -44,10 +62,26 @@ async def get_account(
     account_id = parse_account(account)
     ledger = service.ledger
     record = ledger.read(account_key(account_id), decode_account, height) or Account()
+    karma = ledger.read(overall_karma_key(account_id), decode_karma, height) or Karma()
     return AccountView(
         account=account_to_text(account_id),
         height=service.follower.tip.height if height is None else height,
         balance=str(record.balance),
         nonce=str(record.nonce),
         public_key=None if record.public_key is None else record.public_key.hex(),
+        karma=karma.karma,
+        validated_samples=karma.valid,
+        karma_by_model=_list_karma(ledger, account_id, height),
     )
+
+
+def _list_karma(
+    ledger: LedgerReader, account: AccountId, height: int | None
+) -> list[ModelKarmaView]:
+    prefix = karma_prefix(account)
+    views = []
+    for key, value in ledger.scan(prefix, height=height, limit=MODELS_LISTED_MAX):
+        karma = decode_own(value, decode_karma)
+        name = key[len(prefix) :].decode()
+        views.append(ModelKarmaView(model=name, karma=karma.karma, validated_samples=karma.valid))
+    return views

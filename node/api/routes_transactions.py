@@ -12,6 +12,7 @@ from ledger.admission import check_stateless
 from ledger.payload import SALT_BYTES, Payload
 from ledger.transaction import Transaction, decode_transaction
 from node.api.json_codec import decode_bytes, parse_hash, read_body
+from node.api.openapi import describe_body
 from node.api.problems import problem_responses
 from node.api.service import ApiService, Service
 from node.api.transaction_views import TransactionView, find_transaction
@@ -79,12 +80,7 @@ class PayloadView(BaseModel):
             "node_unreachable",
         ),
     },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": Submission.model_json_schema()}},
-        }
-    },
+    openapi_extra=describe_body(Submission),
 )
 async def submit_transaction(
     service: Service,

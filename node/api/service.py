@@ -13,6 +13,7 @@ from ledger.reader import LedgerReader
 from ledger.schema import CHAIN_PARAMETERS
 from node.api.feed_client import FeedClient
 from node.api.follower import Follower
+from node.api.inference import Inference
 from primitives.errors import CorruptStateError
 
 __all__ = ["ApiService", "RecentSubmissions", "Service", "get_service"]
@@ -45,6 +46,7 @@ class ApiService:
 
     follower: Follower
     feed: FeedClient
+    inference: Inference
     serves_payloads: bool = False
     recent_submissions: RecentSubmissions = field(default_factory=RecentSubmissions)
 

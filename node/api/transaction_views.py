@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal
 
@@ -21,14 +22,8 @@ __all__ = [
     "make_transaction_view",
 ]
 
-AMOUNT_FIELDS = frozenset(
-    {"amount", "max_deposit", "deposit", "deposit_per_sample", "paid", "price", "reward"}
-)
+AMOUNT_FIELDS = frozenset({"amount", "max_deposit", "deposit", "deposit_per_sample", "paid"})
 """Names of fields that hold money wherever they occur."""
-
-RESULT_FIELDS: dict[str, tuple[str, ...]] = {}
-"""Names of what the receipts of a kind hold, in order."""
-
 
 StatusName = Literal["pending", "ok", "failed", "void"]
 
@@ -93,7 +88,7 @@ def make_transaction_view(final: FinalTransaction) -> TransactionView:
         payload_commitment=None if commitment is None else commitment.hex(),
         payload_bytes=transaction.payload_bytes,
         body=to_json(body_of(transaction)),
-        receipt=_make_receipt_view(kind.name, final.receipt),
+        receipt=_make_receipt_view(getattr(kind, "result_fields", ()), final.receipt),
     )
 
 
@@ -113,8 +108,7 @@ def to_json(value: object, field: str = "") -> Any:
     return value
 
 
-def _make_receipt_view(kind: str, receipt: Receipt) -> ReceiptView:
-    names = RESULT_FIELDS.get(kind, ())
+def _make_receipt_view(names: Sequence[str], receipt: Receipt) -> ReceiptView:
     return ReceiptView(
         code=receipt.code,
         message=receipt.message,

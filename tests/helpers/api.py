@@ -24,6 +24,7 @@ from node.api.feed_client import FeedClient
 from node.api.feed_frames import NodeStatus, Pair
 from node.api.feed_server import FeedServer, LedgerFeedSource, NodeDoors
 from node.api.follower import Follower
+from node.api.inference import Inference
 from node.api.service import ApiService
 from node.api.store_folder import StoreFolder
 from primitives.errors import InvalidInputError
@@ -157,6 +158,7 @@ def run_api(
     service = ApiService(
         follower=follower,
         feed=FeedClient(socket_path, follower),
+        inference=Inference(),
         serves_payloads=serves_payloads,
     )
     node = NodeDouble(socket_path, parameters)

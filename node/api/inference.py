@@ -1,0 +1,257 @@
+"""Predictions: which version answers, its parameters from memory or store, and the arithmetic.
+
+Decoded parameters are remembered by model and version, which never change; what is remembered of
+the tip is forgotten with the next block. Small requests are answered on the event loop, where a
+switch of threads would cost more than the work; larger ones in a few threads of their own, so that
+they cannot crowd out the small ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.cache import BoundedCache
+from ledger.model_records import ModelDescription, decode_model, model_key
+from ledger.model_tensors import (
+    ModelArrays,
+    decode_model_tensors,
+    decode_model_version,
+    model_version_key,
+    tensors_key,
+    total_bytes,
+)
+from ledger.reader import LedgerReader
+from ml_runtime.encoders import from_q16
+from ml_runtime.family import ModelFamily, check_batch
+from ml_runtime.registry import get_family
+from ml_runtime.samples import DenseSamples, Samples, sample_count
+from node.api.follower import Follower
+from node.api.model_inputs import OUTPUT_NAMES, make_samples
+from node.api.tensors import InferRequest, parse_infer_request, tensor_to_json
+from primitives.errors import InvalidInputError
+
+__all__ = ["Inference", "OpenedModel"]
+
+CACHE_BYTES = 256 * 1024 * 1024
+TIP_MODELS_MAX = 1_024
+THREADS_MAX = 2
+
+INLINE_BODY_BYTES_MAX = 64 * 1024
+"""Longer bodies are parsed in a thread: this much JSON takes about a millisecond."""
+
+INLINE_UNITS_MAX = 1_000_000
+"""Compute units that are worked off on the event loop: about a millisecond."""
+
+OUTPUT_ELEMENTS_MAX = 8 * 1024 * 1024
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """One version of a model, ready to predict; shared between requests and never changed."""
+
+    description: ModelDescription
+    family: ModelFamily
+    version: int
+    state: ModelArrays
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A version of a model and the final block as of which it answers."""
+
+    loaded: LoadedModel
+    height: int
+    block_id: bytes
+    state_root: bytes
+
+
+class Inference:
+    """Answers requests for predictions from a follower's ledger."""
+
+    def __init__(self) -> None:
+        self._versions: BoundedCache[tuple[bytes, str, int], LoadedModel] = BoundedCache(
+            CACHE_BYTES, lambda loaded: total_bytes(loaded.state)
+        )
+        self._at_tip: BoundedCache[str, OpenedModel] = BoundedCache(TIP_MODELS_MAX)
+        self._tip_id = b""
+        self._loading = anyio.Lock()
+        self._threads = anyio.CapacityLimiter(THREADS_MAX)
+
+    async def open(
+        self, follower: Follower, name: str, version: int | None, height: int | None
+    ) -> OpenedModel:
+        """Return the version of a model that is asked for.
+
+        Parameters
+        ----------
+        follower
+            Whose ledger to read.
+        name
+            Of the model.
+        version
+            By number, answering as of the block that made it; else None.
+        height
+            The version in force after that block; None is the last block.
+
+        Raises
+        ------
+        InvalidInputError
+            ``unknown_model``, ``unknown_version``, ``unknown_height``, ``not_ready``, or
+            ``malformed_request`` when both version and height are given.
+        """
+        tip = follower.tip
+        if version is None and height is None:
+            if self._tip_id != tip.block_id:
+                self._at_tip = BoundedCache(TIP_MODELS_MAX)
+                self._tip_id = tip.block_id
+            opened = self._at_tip.get(name)
+            if opened is None:
+                loaded = await self._load(follower, name, tip.height)
+                opened = OpenedModel(loaded, tip.height, tip.block_id, tip.state_root)
+                if self._tip_id == tip.block_id:
+                    self._at_tip.put(name, opened)
+            return opened
+        ledger = follower.ledger
+        if version is not None:
+            if height is not None:
+                raise InvalidInputError(
+                    "malformed_request", "give a version or a height, not both", field="height"
+                )
+            height = _find_height(ledger, name, version)
+        block = ledger.stored_block(height if height is not None else tip.height)
+        loaded = await self._load(follower, name, block.header.height)
+        return OpenedModel(loaded, block.header.height, block.header.block_id, block.state_root)
+
+    async def answer(self, opened: OpenedModel, body: bytes) -> dict[str, object]:
+        """Return the answer to the JSON body of a request.
+
+        Raises
+        ------
+        InvalidInputError
+            As :func:`node.api.tensors.parse_infer_request` and
+            :func:`node.api.model_inputs.make_samples`; ``unknown_output``, ``too_large``.
+        """
+        if len(body) > INLINE_BODY_BYTES_MAX:
+            return await self._in_thread(lambda: _answer(opened, *_prepare(opened, body)))
+        request, samples = _prepare(opened, body)
+        if _count_units(opened.loaded, samples) > INLINE_UNITS_MAX:
+            return await self._in_thread(lambda: _answer(opened, request, samples))
+        return _answer(opened, request, samples)
+
+    async def _load(self, follower: Follower, name: str, height: int) -> LoadedModel:
+        """Return the version in force at a height, from memory if it is there."""
+        ledger = follower.ledger
+        model = ledger.read(model_key(name), decode_model, height)
+        tensors = ledger.read(tensors_key(name), decode_model_tensors, height)
+        if model is None or tensors is None:
+            raise InvalidInputError(
+                "unknown_model",
+                f"there is no model {name!r} at height {height}",
+                field="model",
+                value=name,
+            )
+        key = (follower.chain_id, name, tensors.version)
+        known = self._versions.get(key)
+        if known is not None:
+            return known
+        # One at a time: many requests for a new version then read its parameters once.
+        async with self._loading:
+            known = self._versions.get(key)
+            if known is None:
+                state = await self._in_thread(lambda: ledger.load_model_state(name, height)) or {}
+                description = model.description
+                known = LoadedModel(
+                    description, get_family(description.spec.family), tensors.version, state
+                )
+                self._versions.put(key, known)
+        return known
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+
+def _find_height(ledger: LedgerReader, name: str, version: int) -> int:
+    record = ledger.read(model_version_key(name, version), decode_model_version)
+    if record is not None:
+        return record.height
+    if ledger.get(model_key(name)) is None:
+        raise InvalidInputError(
+            "unknown_model", f"there is no model {name!r}", field="model", value=name
+        )
+    raise InvalidInputError(
+        "unknown_version",
+        f"model {name!r} has no version {version}",
+        field="version",
+        value=version,
+    )
+
+
+def _prepare(opened: OpenedModel, body: bytes) -> tuple[InferRequest, Samples]:
+    """Return the request and its samples, after every check."""
+    description = opened.loaded.description
+    request = parse_infer_request(body)
+    for name in request.outputs or ():
+        if name not in OUTPUT_NAMES:
+            raise InvalidInputError(
+                "unknown_output",
+                f"there is no output {name!r}; known are {', '.join(OUTPUT_NAMES)}",
+                field="outputs",
+                value=name,
+                limit=", ".join(OUTPUT_NAMES),
+            )
+    samples = make_samples(description.spec, description.encoder, request.inputs)
+    check_batch(opened.loaded.family, description.spec, samples)
+    elements = sample_count(samples) * description.spec.class_count
+    if elements > OUTPUT_ELEMENTS_MAX:
+        raise InvalidInputError(
+            "too_large",
+            f"the answer would hold {elements} scores, the limit is {OUTPUT_ELEMENTS_MAX}",
+            field="inputs",
+            value=elements,
+            limit=OUTPUT_ELEMENTS_MAX,
+        )
+    return request, samples
+
+
+def _count_units(loaded: LoadedModel, samples: Samples) -> int:
+    entries = samples.features.size if isinstance(samples, DenseSamples) else samples.values.size
+    return loaded.family.cost(loaded.description.spec, sample_count(samples), entries)
+
+
+def _answer(opened: OpenedModel, request: InferRequest, samples: Samples) -> dict[str, object]:
+    loaded = opened.loaded
+    description, family, state = loaded.description, loaded.family, loaded.state
+    names = request.outputs or OUTPUT_NAMES
+    arrays: dict[str, tuple[str, NDArray[Any]]] = {}
+    if "label" in names or "class_name" in names:
+        labels = family.predict(description.spec, state, samples)
+        arrays["label"] = ("INT64", labels)
+        class_names = np.array(description.class_names, dtype=object)
+        arrays["class_name"] = ("BYTES", class_names[labels])
+    if "probabilities" in names:
+        probabilities = family.probabilities(description.spec, state, samples)
+        arrays["probabilities"] = ("FP64", from_q16(probabilities))
+    if "scores" in names:
+        arrays["scores"] = ("FP64", from_q16(family.scores(description.spec, state, samples)))
+    answer: dict[str, object] = {
+        "model_name": description.name,
+        "model_version": str(loaded.version),
+        "parameters": {
+            "height": opened.height,
+            "version": loaded.version,
+            "block_id": opened.block_id.hex(),
+            "state_root": opened.state_root.hex(),
+        },
+        "outputs": [tensor_to_json(name, *arrays[name]) for name in names],
+    }
+    if request.request_id is not None:
+        answer["id"] = request.request_id
+    return answer
