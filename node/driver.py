@@ -11,10 +11,11 @@ what is there, steps the core for each, and performs the actions:
 3. everything else is done in the order asked for.
 
 Invariants: (D1) no message leaves before the records of its turn are on disk
-(docs/spec/consensus.md §7); (D2) the core is stepped by one task alone; (D3) nothing here waits for a peer or for the ledger:
-validation, execution and finality are handed to threads and come back as events; (D4) if the disk
-refuses or an invariant breaks, the node stops: a dead node is safer than a lying one; (D5) records
-are pruned only after the blocks that make them needless are durable.
+(docs/spec/consensus.md §7); (D2) the core is stepped by one task alone; (D3) nothing here waits
+for a peer or for the ledger: validation, execution and finality are handed to threads and come
+back as events; (D4) if the disk refuses or an invariant breaks, the node stops: a dead node is
+safer than a lying one; (D5) records are pruned only after the blocks that make them needless are
+durable.
 """
 
 from __future__ import annotations

@@ -82,14 +82,23 @@ def handles_problems(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*arguments, **options)
         except QuorateError as error:
-            code = getattr(error, "exit_code", ExitCode.FAILURE)
-            raise fail(str(error), code) from error
+            raise fail(str(error), _choose_exit_code(error)) from error
         except OSError as error:
             raise fail(str(error)) from error
         except KeyboardInterrupt:
             raise SystemExit(130) from None
 
     return wrapper
+
+
+def _choose_exit_code(error: QuorateError) -> int:
+    # Named rather than imported: commands that never talk to a node need not load a client.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"UnreachableError", "NotFinalError"}:
+        return ExitCode.UNREACHABLE
+    if names & {"RefusedError", "TransactionFailedError"}:
+        return ExitCode.REJECTED
+    return ExitCode.FAILURE
 
 
 def render_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -1,0 +1,76 @@
+"""``quorate status``, ``account``, ``tx show`` and ``transfer``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from node.commands.keys import open_key
+from node.commands.terminal import ExitCode, OutputFormat, fail, print_answer, render_table
+from quorate.client import Client
+from quorate.records import Transaction
+
+__all__ = ["print_transaction", "show_account", "show_status", "show_transaction", "transfer"]
+
+
+def show_status(url: str, output: OutputFormat) -> None:
+    """Say where the chain stands; exit code 3 if the node is not synced."""
+    with Client(url) as client:
+        status = client.status()
+    node = status.raw.get("node") or {}
+    rows: list[list[object]] = [
+        ["chain", status.chain_id],
+        ["height", status.height],
+        ["block", status.block_id],
+        ["state root", status.state_root],
+        ["node", node.get("name", "not connected")],
+        ["view", status.view],
+        ["peers", f"{status.peers_connected} of {node.get('peers_expected', '?')}"],
+        ["waiting", f"{status.mempool_transactions} transactions"],
+        ["ready", "yes" if status.is_ready else "no"],
+    ]
+    print_answer(status.raw, "\n".join(f"{name:<11} {value}" for name, value in rows), output)
+    if not status.is_ready:
+        raise fail("the node is not synced", ExitCode.UNREACHABLE)
+
+
+def show_account(url: str, account_id: str, output: OutputFormat) -> None:
+    """Show balance, nonce and karma of an account."""
+    with Client(url) as client:
+        account = client.account(account_id)
+    rows: list[list[object]] = [
+        ["balance", f"{account.balance:,}"],
+        ["nonce", account.nonce],
+        ["karma", account.karma],
+    ]
+    rows += [[f"karma on {name}", karma] for name, karma in account.karma_by_model.items()]
+    text = f"{account.account}\n" + "\n".join(f"{name:<20} {value}" for name, value in rows)
+    print_answer(asdict(account), text, output)
+
+
+def show_transaction(url: str, transaction_id: str, output: OutputFormat) -> None:
+    """Show a transaction; exit code 4 if it had no effect."""
+    with Client(url) as client:
+        transaction = client.transaction(transaction_id)
+    print_transaction(transaction, output)
+    if transaction.status in ("failed", "void"):
+        raise fail(f"{transaction.code}: {transaction.message}", ExitCode.REJECTED)
+
+
+def transfer(url: str, key: Path, to: str, amount: int, output: OutputFormat) -> None:
+    """Send money and wait until it has arrived."""
+    with Client(url, private_key=open_key(key)) as client:
+        print_transaction(client.transfer(to, amount), output)
+
+
+def print_transaction(transaction: Transaction, output: OutputFormat) -> None:
+    """Print what became of a transaction."""
+    rows = [[name, value] for name, value in transaction.result.items()]
+    lines = [f"transaction {transaction.transaction_id}"]
+    if transaction.height is None:
+        lines.append("pending")
+    else:
+        lines.append(f"{transaction.status} at height {transaction.height}, fee {transaction.fee}")
+    if rows:
+        lines.append(render_table(["result", ""], rows))
+    print_answer(asdict(transaction), "\n".join(lines), output)

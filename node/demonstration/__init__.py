@@ -1,0 +1,1 @@
+"""What ``quorate devnet --demo`` shows: four contributors, one dishonest, and real data."""
