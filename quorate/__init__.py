@@ -1,1 +1,31 @@
-"""What a user imports to talk to a Quorate network."""
+"""What a user of a network imports; runs nothing of a node.
+
+>>> import quorate
+>>> client = quorate.Client("http://127.0.0.1:8080")      # doctest: +SKIP
+"""
+
+from primitives.errors import InvalidInputError
+from primitives.keys import PrivateKey
+from quorate.bodies import Incentive
+from quorate.client import Client
+from quorate.errors import (
+    ClientError,
+    NotFinalError,
+    NotFoundError,
+    RefusedError,
+    TransactionFailedError,
+    UnreachableError,
+)
+
+__all__ = [
+    "Client",
+    "ClientError",
+    "Incentive",
+    "InvalidInputError",
+    "NotFinalError",
+    "NotFoundError",
+    "PrivateKey",
+    "RefusedError",
+    "TransactionFailedError",
+    "UnreachableError",
+]

@@ -10,7 +10,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-__all__ = ["Account", "Block", "Prediction", "Status", "Transaction"]
+from ml_runtime.encoders import Encoder
+from quorate.bodies import Incentive
+
+__all__ = [
+    "Account",
+    "Block",
+    "Contribution",
+    "Model",
+    "Prediction",
+    "Status",
+    "Transaction",
+    "Version",
+]
 
 TransactionStatus = Literal["pending", "ok", "failed", "void"]
 
@@ -88,7 +100,8 @@ class Block:
     timestamp_ms: int
     view: int
     proposer: int
-    transaction_ids: tuple[str, ...]
+    transaction_count: int
+    state_root: str
 
     @classmethod
     def from_json(cls, body: Json) -> Self:
@@ -100,7 +113,8 @@ class Block:
             timestamp_ms=body["timestamp_ms"],
             view=body["view"],
             proposer=body["proposer"],
-            transaction_ids=tuple(body["transaction_ids"]),
+            transaction_count=body["transaction_count"],
+            state_root=body["state_root"],
         )
 
 
@@ -136,6 +150,117 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Model:
+    """A model: what it is, what it promises, how far it has come.
+
+    ``accuracy`` is that of predictions made before each sample was learnt, None before the first;
+    ``raw`` is the whole answer.
+    """
+
+    name: str
+    owner: str
+    family: str
+    layout: str
+    feature_count: int
+    class_names: tuple[str, ...]
+    encoder: Encoder
+    incentive: Incentive
+    licence: str
+    version: int
+    contributions: int
+    samples: int
+    accuracy: float | None
+    raw: Json
+
+    @classmethod
+    def from_json(cls, body: Json) -> Self:
+        """Return the record of an answer."""
+        encoder, terms, progress = body["encoder"], body["incentive"], body["progress"]
+        return cls(
+            name=body["name"],
+            owner=body["owner"],
+            family=body["family"],
+            layout=body["layout"],
+            feature_count=body["feature_count"],
+            class_names=tuple(body["class_names"]),
+            encoder=Encoder(scale=encoder["scale"], offset=encoder["offset"]),
+            incentive=Incentive(
+                mechanism=terms["mechanism"],
+                weight=int(terms["weight"]),
+                refund_wait_ms=terms["refund_wait_ms"],
+                owner_wait_ms=terms["owner_wait_ms"],
+                any_wait_ms=terms["any_wait_ms"],
+            ),
+            licence=body["licence"],
+            version=progress["version"],
+            contributions=progress["contributions"],
+            samples=progress["samples"],
+            accuracy=progress["accuracy"],
+            raw=body,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a model: made by which block, after how many samples, how good by then."""
+
+    model: str
+    version: int
+    height: int
+    timestamp_ms: int
+    samples: int
+    accuracy: float | None
+    digest: str
+
+    @classmethod
+    def from_json(cls, body: Json) -> Self:
+        """Return the record of an answer."""
+        return cls(
+            model=body["model"],
+            version=body["version"],
+            height=body["height"],
+            timestamp_ms=body["timestamp_ms"],
+            samples=body["samples"],
+            accuracy=body["accuracy"],
+            digest=body["digest"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One contribution: what was put in, and what is left on how many of its samples."""
+
+    model: str
+    sequence: int
+    transaction_id: str
+    contributor: str
+    height: int
+    timestamp_ms: int
+    samples: int
+    correct: int
+    deposit: int
+    held: int
+    open_samples: int
+
+    @classmethod
+    def from_json(cls, body: Json) -> Self:
+        """Return the record of an answer."""
+        return cls(
+            model=body["model"],
+            sequence=body["sequence"],
+            transaction_id=body["transaction_id"],
+            contributor=body["contributor"],
+            height=body["height"],
+            timestamp_ms=body["timestamp_ms"],
+            samples=body["samples"],
+            correct=body["correct"],
+            deposit=int(body["deposit"]),
+            held=int(body["held"]),
+            open_samples=body["open_samples"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """Predictions for a batch, and the state that they were made from.
 
@@ -155,3 +280,22 @@ class Prediction:
     version: int
     height: int
     state_root: str
+
+    @classmethod
+    def from_json(cls, body: Json) -> Self:
+        """Return the record of an answer that holds labels, class names and probabilities."""
+        outputs = {tensor["name"]: tensor for tensor in body["outputs"]}
+        flat = outputs["probabilities"]["data"]
+        width = outputs["probabilities"]["shape"][1]
+        parameters = body["parameters"]
+        return cls(
+            labels=tuple(outputs["label"]["data"]),
+            class_names=tuple(outputs["class_name"]["data"]),
+            probabilities=tuple(
+                tuple(flat[start : start + width]) for start in range(0, len(flat), width)
+            ),
+            model=body["model_name"],
+            version=parameters["version"],
+            height=parameters["height"],
+            state_root=parameters["state_root"],
+        )

@@ -1,0 +1,131 @@
+"""Bodies of the transactions that a client sends, as the ledger reads them.
+
+The ledger's own classes for models and contributions live beside their execution and load compiled
+kernels with it, for which a client that only signs has no use. The tests hold these to those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.model_records import decode_description
+from ml_runtime.encoders import Encoder
+from ml_runtime.fixed_point import ONE
+from ml_runtime.spec import make_spec
+from primitives.accounts import account_from_text
+from primitives.codec import Encodable, decode, encode
+
+__all__ = [
+    "CLAIM",
+    "CONTRIBUTE",
+    "CREATE_MODEL",
+    "REFUND",
+    "REPORT",
+    "TRANSFER",
+    "Incentive",
+    "ModelDefinition",
+    "make_create_model",
+    "make_encoder",
+    "make_transfer",
+]
+
+TRANSFER: Final = 1
+CREATE_MODEL: Final = 2
+CONTRIBUTE: Final = 3
+REFUND: Final = 4
+REPORT: Final = 5
+CLAIM: Final = 6
+
+MESSAGE_BYTES_MAX: Final = 1024 * 1024
+
+DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Incentive:
+    """What a model promises for contributions.
+
+    Parameters
+    ----------
+    mechanism : ``points`` (karma alone) or ``deposit_refund_take``.
+    weight : scales the deposit of a sample; 0 takes no money.
+    refund_wait_ms : from then on the contributor can take back, and others can report.
+    owner_wait_ms : from then on the model's owner can claim what is left.
+    any_wait_ms : from then on anybody can.
+    """
+
+    mechanism: str = "points"
+    weight: int = 0
+    refund_wait_ms: int = DAY_MS
+    owner_wait_ms: int = 7 * DAY_MS
+    any_wait_ms: int = 9 * DAY_MS
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the fields of the canonical array."""
+        return [
+            self.mechanism,
+            self.weight,
+            self.refund_wait_ms,
+            self.owner_wait_ms,
+            self.any_wait_ms,
+        ]
+
+
+def make_transfer(recipient: str, amount: int) -> list[Encodable]:
+    """Return the body of a transfer; raises `InvalidInputError` for what is no account."""
+    return [account_from_text(recipient), amount]
+
+
+def make_encoder(scale: float, offset: float) -> Encoder:
+    """Return the encoder that multiplies by a scale and adds an offset."""
+    return Encoder(scale=round(scale * ONE), offset=round(offset * ONE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDefinition:
+    """What :meth:`quorate.Client.create_model` makes a model from; its parameters are there."""
+
+    name: str
+    family: str
+    feature_count: int
+    class_names: Sequence[str]
+    layout: str
+    parameters: Mapping[str, int]
+    encoder: Encoder
+    incentive: Incentive
+    description: str
+    licence: str
+    guidelines: str
+
+
+def make_create_model(definition: ModelDefinition) -> list[Encodable]:
+    """Return the body that creates a model.
+
+    Raises
+    ------
+    InvalidInputError
+        A field is malformed or out of range; whether the family can compute the model exactly is
+        for the node to say.
+    """
+    spec = make_spec(
+        definition.family,
+        definition.layout,
+        definition.feature_count,
+        len(definition.class_names),
+        definition.parameters,
+    )
+    body: list[Encodable] = [
+        definition.name,
+        definition.description,
+        spec.to_fields(),
+        list(definition.class_names),
+        definition.encoder.to_fields(),
+        definition.incentive.to_fields(),
+        definition.licence,
+        definition.guidelines,
+    ]
+    # Read as the ledger will read it, so that a mistake is named before anything is sent.
+    decode_description(decode(encode(body), bytes_max=MESSAGE_BYTES_MAX))
+    return body
