@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request
+from starlette.datastructures import MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,7 +35,10 @@ API_VERSION = "1.0.0"
 REQUESTS_MAX = 4_096
 """Requests under way at one time; most of them wait for a transaction to become final."""
 
-HEIGHT_HEADER = b"block-height"
+HEIGHT_HEADER = "Block-Height"
+
+STATE_PATHS = ("/api/v1/accounts/", "/api/v1/blocks", "/api/v1/models")
+"""What is read below these is a function of the last final block."""
 
 _DESCRIPTION = """\
 Reads, submissions and free predictions of one node. Amounts and nonces are strings of digits,
@@ -76,7 +81,7 @@ def make_app(service: ApiService) -> FastAPI:
     ):
         app.include_router(routes.router)
     app.add_middleware(_RequestLimit)
-    app.add_middleware(_HeightHeader, follower=service.follower)
+    app.add_middleware(_StateHeaders, follower=service.follower)
     # Made now, so that a mistake in it shows at the start and not at the first request for it.
     description = JSONResponse(make_openapi(app))
 
@@ -100,25 +105,44 @@ async def _run_feed(app: FastAPI) -> AsyncIterator[None]:
         service.follower.close()
 
 
-class _HeightHeader:
-    """Adds the height that the node has reached to every answer."""
+class _StateHeaders:
+    """Adds to answers which state they were made from, and spares those that did not change.
+
+    ``Block-Height`` is on every answer. Answers that are a function of the final state alone carry
+    its block's id as ``ETag``; who shows that tag again is told 304 before any work is done.
+    """
 
     def __init__(self, app: ASGIApp, follower: Follower) -> None:
         self._app = app
         self._follower = follower
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer with one more header."""
+        """Pass a request on, and its answer with more headers."""
+        position = self._follower.get_position() if scope["type"] == "http" else None
+        if position is None:
+            await self._app(scope, receive, send)
+            return
+        height, block_id = position
+        is_read = scope["method"] == "GET" and scope["path"].startswith(STATE_PATHS)
+        tag = f'"{block_id.hex()}"'.encode("ascii")
+        if is_read and tag in dict(scope["headers"]).get(b"if-none-match", b""):
+            headers = {"ETag": tag.decode("ascii"), HEIGHT_HEADER: str(height)}
+            await Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)(
+                scope, receive, send
+            )
+            return
 
-        async def send_with_height(message: Message) -> None:
+        async def send_with_state(message: Message) -> None:
             if message["type"] == "http.response.start":
-                position = self._follower.get_position()
-                if position is not None:
-                    value = str(position[0]).encode("ascii")
-                    message["headers"] = [*message.get("headers", ()), (HEIGHT_HEADER, value)]
+                headers = MutableHeaders(scope=message)
+                reached = self._follower.get_position()
+                headers[HEIGHT_HEADER] = str(height if reached is None else reached[0])
+                # Only if no block came in between: then it is not known which state was read.
+                if is_read and message["status"] == HTTPStatus.OK and reached == position:
+                    headers.setdefault("ETag", tag.decode("ascii"))
             await send(message)
 
-        await self._app(scope, receive, send_with_height if scope["type"] == "http" else send)
+        await self._app(scope, receive, send_with_state)
 
 
 class _RequestLimit:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from node.api import app as app_module
 from primitives.accounts import account_to_text
 from tests.helpers.api import ApiScene, run_api
 from tests.helpers.ledger import INITIAL_BALANCE
@@ -188,3 +189,32 @@ def test_a_fault_of_our_own_is_problem_details_too(
     assert response.status_code == 500
     assert response.json()["code"] == "internal_error"
     assert "broken" not in response.text
+
+
+def test_an_answer_that_did_not_change_is_not_sent_again(scene: ApiScene) -> None:
+    account = account_to_text(scene.chain.network.accounts[0].id)
+    path = f"/api/v1/accounts/{account}"
+    first = scene.http.get(path)
+    tag = first.headers["etag"]
+    again = scene.http.get(path, headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    pay(scene, 5)
+    changed = scene.http.get(path, headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+    assert changed.json()["nonce"] == "1"
+    assert changed.headers["etag"] != tag
+
+
+@pytest.mark.parametrize("path", ["/api/v1/status", "/readyz", "/api/v1/models/nothing"])
+def test_what_is_no_function_of_the_state_or_no_success_has_no_tag(
+    scene: ApiScene, path: str
+) -> None:
+    assert "etag" not in scene.http.get(path).headers
+
+
+def test_requests_beyond_the_limit_are_refused(
+    scene: ApiScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "REQUESTS_MAX", 0)
+    response = scene.http.get("/livez")
+    assert (response.status_code, response.json()["code"]) == (429, "too_many_requests")
