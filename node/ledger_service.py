@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from consensus.actions import (
     BuildBlock,
@@ -186,7 +186,7 @@ class LedgerService:
         self._nonces: dict[AccountId, int] = {}
         self._reader = LedgerReader(database)
         self._final_height = store.tip().height
-        self._tasks: set[asyncio.Future[object]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self.parameters = self._read_parameters()
         self._doors: LedgerCallbacks | None = None

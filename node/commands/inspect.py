@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from node.commands.keys import open_key
-from node.commands.terminal import ExitCode, OutputFormat, fail, print_answer, render_table
+from node.commands.terminal import ExitCode, OutputFormat, fail, print_answer
 from quorate.client import Client
 from quorate.records import Transaction
 
@@ -65,12 +65,10 @@ def transfer(url: str, key: Path, to: str, amount: int, output: OutputFormat) ->
 
 def print_transaction(transaction: Transaction, output: OutputFormat) -> None:
     """Print what became of a transaction."""
-    rows = [[name, value] for name, value in transaction.result.items()]
     lines = [f"transaction {transaction.transaction_id}"]
     if transaction.height is None:
         lines.append("pending")
     else:
         lines.append(f"{transaction.status} at height {transaction.height}, fee {transaction.fee}")
-    if rows:
-        lines.append(render_table(["result", ""], rows))
+    lines += [f"  {name:<20} {value}" for name, value in transaction.result.items()]
     print_answer(asdict(transaction), "\n".join(lines), output)

@@ -1,4 +1,4 @@
-"""Private keys in files: the layout of ERC-2335, encrypted with scrypt, readable by the owner alone.
+"""Private keys in files: the layout of ERC-2335, encrypted with scrypt, for the owner alone.
 
 The layout is that of https://eips.ethereum.org/EIPS/eip-2335 with an Ed25519 seed as the secret. A
 key may also be kept plain, for trials: the file then says so in as many words.
