@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,7 +42,6 @@ USER_ID = "10001"
 # Where pip gets its packages is this machine's matter; the build is told the same.
 FORWARDED_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 
-MODEL = "digits"
 MODEL_FILE = ROOT / "examples" / "digits.toml"
 TRAINING_SAMPLES = 400
 ASKED_SAMPLES = 20
@@ -87,12 +87,10 @@ class Validator:
         """Run a command inside, as the user that the node runs as."""
         return run("docker", "exec", self.container, *command)
 
-    def quorate(self, *arguments: str) -> dict[str, Any]:
-        """Run this machine's command line against the container."""
+    def quorate(self, *arguments: str) -> Any:
+        """Run this machine's command line against the container; return its JSON answer."""
         command = (sys.executable, "-m", "node", *arguments)
-        answer = run(*command, "--url", self.url, "--output", "json")
-        content: dict[str, Any] = json.loads(answer)
-        return content
+        return json.loads(run(*command, "--url", self.url, "--output", "json"))
 
 
 def say(text: str) -> None:
@@ -251,6 +249,7 @@ def write_rows(path: Path, rows: Iterable[Iterable[int]]) -> Path:
 def check_learning(validators: Sequence[Validator]) -> None:
     """Train through the first validator; every one must answer the same, and well."""
     first = validators[0]
+    model = tomllib.loads(MODEL_FILE.read_text(encoding="utf-8"))["name"]
     digits = load_digits()
     features = digits.data.astype(int).tolist()
     classes = digits.target.astype(int).tolist()
@@ -261,12 +260,12 @@ def check_learning(validators: Sequence[Validator]) -> None:
         training = write_rows(Path(folder, "training.csv"), learnt[:TRAINING_SAMPLES])
         asked = write_rows(Path(folder, "asked.csv"), features[-ASKED_SAMPLES:])
         first.quorate("model", "create", str(MODEL_FILE), "--key", str(key))
-        first.quorate("contribute", MODEL, str(training), "--key", str(key))
+        first.quorate("contribute", model, str(training), "--key", str(key))
         height = final_height(first)
         answers = []
         for validator in validators:
             wait_for_height(validator, height)
-            question = ("predict", MODEL, "--file", str(asked), "--height", str(height))
+            question = ("predict", model, "--file", str(asked), "--height", str(height))
             answers.append(validator.quorate(*question)["labels"])
     require(all(answer == answers[0] for answer in answers), f"predictions differ: {answers}")
     truth = classes[-ASKED_SAMPLES:]
