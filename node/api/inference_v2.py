@@ -8,6 +8,7 @@ protocol's, which is why they are not those of ``/api/v1``.
 from __future__ import annotations
 
 import json
+import re
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -17,8 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ledger.model_tensors import decode_model_tensors, tensors_key
 from node.api.json_codec import read_body
 from node.api.model_inputs import describe_inputs, describe_outputs
-from node.api.openapi import describe_body
-from node.api.pages import HeightQuery
+from node.api.openapi import describe_body, describe_parameter
 from node.api.problems import problem_responses
 from node.api.routes_status import check_readiness
 from node.api.service import ApiService, Service
@@ -34,11 +34,13 @@ VERSIONS_LISTED_MAX = 100
 BODY_BYTES_MAX = 32 * 1024 * 1024
 """Longest request: about a million numbers in JSON."""
 
+NUMBER = re.compile("[0-9]{1,19}", re.ASCII)
+
 router = APIRouter(prefix="/v2", tags=["inference"])
 
 ModelPath = Annotated[str, Path(description="Name of the model.", max_length=64)]
 VersionPath = Annotated[
-    str, Path(description="Number of a version.", pattern="^[0-9]{1,19}$", examples=["12"])
+    str, Path(description="Number of a version.", max_length=32, examples=["12"])
 ]
 
 OPEN_CODES = ("unknown_model", "not_ready")
@@ -163,6 +165,47 @@ class InferView(BaseModel):
 
 
 INFER_REQUEST = describe_body(InferBody)
+MODEL_PARAMETER = describe_parameter("model", "path", {"type": "string"}, "Name of the model.")
+VERSION_PARAMETER = describe_parameter(
+    "version", "path", {"type": "string", "pattern": NUMBER.pattern}, "Number of a version."
+)
+HEIGHT_PARAMETER = describe_parameter(
+    "height",
+    "query",
+    {"type": "integer", "minimum": 0, "maximum": COUNTER_MAX},
+    "Answer as of this final block; the last if absent.",
+)
+
+
+# The two routes that carry the load stand first, because routes are tried in order, and take only
+# the request, because resolving declared parameters costs more than a small prediction.
+
+
+@router.post(
+    "/models/{model}/infer",
+    operation_id="infer",
+    summary="Predict",
+    response_model=InferView,
+    responses=problem_responses(*INFER_CODES, "unknown_height"),
+    openapi_extra={"parameters": [MODEL_PARAMETER, HEIGHT_PARAMETER], **INFER_REQUEST},
+)
+async def infer(request: Request) -> Response:
+    """Predict with the version in force now, or after an earlier block."""
+    height = request.query_params.get("height")
+    return await _infer(request, None, None if height is None else _parse_number(height, "height"))
+
+
+@router.post(
+    "/models/{model}/versions/{version}/infer",
+    operation_id="infer_version",
+    summary="Predict with a version",
+    response_model=InferView,
+    responses=problem_responses(*INFER_CODES, "unknown_version"),
+    openapi_extra={"parameters": [MODEL_PARAMETER, VERSION_PARAMETER], **INFER_REQUEST},
+)
+async def infer_version(request: Request) -> Response:
+    """Predict with one version, as of the block that made it."""
+    return await _infer(request, _parse_number(request.path_params["version"], "version"), None)
 
 
 @router.get(
@@ -226,7 +269,7 @@ async def get_served_model_version(
     service: Service, model: ModelPath, version: VersionPath
 ) -> ModelMetadataView:
     """Return the same for every version: a model's inputs and outputs never change."""
-    return await _describe(service, model, _parse_version(version))
+    return await _describe(service, model, _parse_number(version, "version"))
 
 
 @router.get(
@@ -251,45 +294,16 @@ async def get_served_model_version_ready(
     service: Service, model: ModelPath, version: VersionPath
 ) -> ModelReadyView:
     """Return 200 if there is such a version."""
-    await service.inference.open(service.follower, model, _parse_version(version), None)
+    await service.inference.open(service.follower, model, _parse_number(version, "version"), None)
     return ModelReadyView(name=model, ready=True)
 
 
-@router.post(
-    "/models/{model}/infer",
-    operation_id="infer",
-    summary="Predict",
-    response_model=InferView,
-    responses=problem_responses(*INFER_CODES, "unknown_height"),
-    openapi_extra=INFER_REQUEST,
-)
-async def infer(
-    service: Service, request: Request, model: ModelPath, height: HeightQuery = None
-) -> Response:
-    """Predict with the version in force now, or after an earlier block."""
-    return await _infer(service, request, model, None, height)
-
-
-@router.post(
-    "/models/{model}/versions/{version}/infer",
-    operation_id="infer_version",
-    summary="Predict with a version",
-    response_model=InferView,
-    responses=problem_responses(*INFER_CODES, "unknown_version"),
-    openapi_extra=INFER_REQUEST,
-)
-async def infer_version(
-    service: Service, request: Request, model: ModelPath, version: VersionPath
-) -> Response:
-    """Predict with one version, as of the block that made it."""
-    return await _infer(service, request, model, _parse_version(version), None)
-
-
-async def _infer(
-    service: ApiService, request: Request, model: str, version: int | None, height: int | None
-) -> Response:
+async def _infer(request: Request, version: int | None, height: int | None) -> Response:
+    service: ApiService = request.app.state.service
     body = await read_body(request, BODY_BYTES_MAX)
-    opened = await service.inference.open(service.follower, model, version, height)
+    opened = await service.inference.open(
+        service.follower, request.path_params["model"], version, height
+    )
     answer = await service.inference.answer(opened, body)
     # Made here and not by FastAPI, which would look at every number once more.
     return Response(json.dumps(answer).encode(), media_type="application/json")
@@ -310,14 +324,15 @@ async def _describe(service: ApiService, model: str, version: int | None) -> Mod
     )
 
 
-def _parse_version(version: str) -> int:
-    number = int(version)
-    if number > COUNTER_MAX:
+def _parse_number(text: str, field: str) -> int:
+    """Return a height or the number of a version; raises ``malformed_request``."""
+    number = int(text) if NUMBER.fullmatch(text) else -1
+    if not 0 <= number <= COUNTER_MAX:
         raise InvalidInputError(
             "malformed_request",
-            f"version {number} is above {COUNTER_MAX}",
-            field="version",
-            value=number,
+            f"{field} must be a whole number from 0 to {COUNTER_MAX}, found {text[:40]!r}",
+            field=field,
+            value=text,
             limit=COUNTER_MAX,
         )
     return number

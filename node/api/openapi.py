@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from node.api.problems import Problem
 
-__all__ = ["describe_body", "make_openapi"]
+__all__ = ["describe_body", "describe_parameter", "make_openapi"]
 
 _REFERENCE = "#/components/schemas/{model}"
 _UNUSED = ("HTTPValidationError", "ValidationError")
@@ -25,6 +25,31 @@ def describe_body(model: type[BaseModel]) -> dict[str, Any]:
     reference = {"$ref": _REFERENCE.format(model=model.__name__)}
     return {
         "requestBody": {"required": True, "content": {"application/json": {"schema": reference}}}
+    }
+
+
+def describe_parameter(
+    name: str, place: str, schema: dict[str, Any], description: str
+) -> dict[str, Any]:
+    """Return how a route describes a parameter that it reads by itself.
+
+    Parameters
+    ----------
+    name
+        As it is in the path or query.
+    place
+        ``path`` or ``query``; what is in the path is required.
+    schema
+        JSON schema of its values.
+    description
+        For people.
+    """
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "schema": schema,
+        "description": description,
     }
 
 
