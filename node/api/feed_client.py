@@ -106,6 +106,9 @@ class FeedClient:
                     pause_s = PAUSE_FIRST_S
             except (InvalidInputError, OSError, TimeoutError) as error:
                 _log.info("node not reachable: %s", error or type(error).__name__)
+            except Exception:
+                # A full disk, say: reads go on, readiness says no, and the next attempt may do.
+                _log.exception("the read store could not follow the node")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
 

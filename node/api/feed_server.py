@@ -49,6 +49,7 @@ from node.api.feed_frames import (
     Welcome,
 )
 from node.api.feed_stream import frame_bytes, read_frame, split_batch, split_snapshot
+from p2p.rate_limit import TokenBucket
 from primitives.errors import InvalidInputError, InvariantViolationError
 
 __all__ = [
@@ -241,22 +242,6 @@ class _Batch:
         return self._frames
 
 
-class _SecondCounter:
-    """Admits so many requests in each second."""
-
-    def __init__(self, per_second_max: int) -> None:
-        self._per_second_max = per_second_max
-        self._second = 0
-        self._admitted = 0
-
-    def admit(self, now_s: float) -> bool:
-        """Count one request; False when this second is full."""
-        if int(now_s) != self._second:
-            self._second, self._admitted = int(now_s), 0
-        self._admitted += 1
-        return self._admitted <= self._per_second_max
-
-
 class FeedServer:
     """Listens for API processes of this machine.
 
@@ -283,8 +268,8 @@ class FeedServer:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._submissions_waiting = 0
-        self._submission_rate = _SecondCounter(self._limits.submissions_per_second_max)
-        self._read_rate = _SecondCounter(self._limits.reads_per_second_max)
+        self._submission_rate = _make_bucket(self._limits.submissions_per_second_max)
+        self._read_rate = _make_bucket(self._limits.reads_per_second_max)
 
     async def start(self) -> None:
         """Listen; a socket file left by a process that died is replaced."""
@@ -421,7 +406,7 @@ class FeedServer:
         waiting_max = self._limits.submissions_waiting_max
         if self._submissions_waiting >= waiting_max:
             return _refuse_load("submissions under way", waiting_max)
-        if not self._submission_rate.admit(now_s):
+        if not self._submission_rate.take(1, now_s):
             return _refuse_load("submissions a second", self._limits.submissions_per_second_max)
         self._submissions_waiting += 1
         return None
@@ -447,11 +432,16 @@ class FeedServer:
 
     def _read_payload(self, request: PayloadRequest) -> PayloadReply:
         now_s = asyncio.get_running_loop().time()
-        if not self._read_rate.admit(now_s):
+        if not self._read_rate.take(1, now_s):
             refusal = _refuse_load("payload reads a second", self._limits.reads_per_second_max)
             return PayloadReply(request.number, refusal, None)
         payload = self._doors.read_payload(request.transaction_id)
         return PayloadReply(request.number, None, payload)
+
+
+def _make_bucket(per_second_max: int) -> TokenBucket:
+    """Return a bucket that holds one second's worth."""
+    return TokenBucket(per_second_max, per_second_max)
 
 
 def _refuse_load(what: str, limit: int) -> Refusal:

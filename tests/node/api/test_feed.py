@@ -341,6 +341,26 @@ def test_payload_reads_beyond_the_rate_are_refused(tmp_path: Path) -> None:
     play(tmp_path, act, FeedLimits(reads_per_second_max=2))
 
 
+def test_a_reader_whose_store_fails_tries_again(tmp_path: Path) -> None:
+    async def act(scene: Scene) -> None:
+        apply, failures = scene.sink.apply_batch, [RuntimeError("disk full")]
+
+        def fail_once(height: int, puts: Sequence[Pair], deletes: Sequence[bytes]) -> None:
+            if failures:
+                raise failures.pop()
+            apply(height, puts, deletes)
+
+        scene.sink.apply_batch = fail_once  # type: ignore[method-assign]
+        scene.follow()
+        await scene.sink.wait_for(0)
+        scene.write_block([(b"a", b"1")])
+        await scene.sink.wait_for(1)
+        assert scene.sink.content[b"a"] == b"1"
+        assert scene.sink.resets == 1
+
+    play(tmp_path, act)
+
+
 def test_without_a_node_every_request_fails_at_once(tmp_path: Path) -> None:
     async def act() -> None:
         client = FeedClient(tmp_path / "nobody.sock", DictionarySink())
