@@ -5,17 +5,18 @@ key. TLS, however, insists on certificates signed by an authority. So every netw
 whose private key is derived from the chain id, which everybody knows: its signature proves nothing
 and is asked to prove nothing. What TLS proves is that the peer holds the private key of the
 certificate's public key, and that key is compared with the registry. Dates are as wide as X.509
-allows, so nothing ever expires. See docs/adr/0003.
+allows, and nobody looks at them. See docs/adr/0003.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -50,7 +51,7 @@ class TransportIdentity:
 
     public_key: bytes
     certificate_pem: bytes
-    private_key_pem: bytes
+    private_key_pem: bytes = field(repr=False)
     authority_pem: bytes
 
 
@@ -93,14 +94,22 @@ def get_certificate_key(certificate_der: bytes) -> bytes:
     Raises
     ------
     InvalidInputError
-        ``unknown_peer``: the certificate holds another kind of key.
+        ``unknown_peer``: the certificate holds another kind of key, or is none.
     """
-    key = x509.load_der_x509_certificate(certificate_der).public_key()
+    try:
+        key = x509.load_der_x509_certificate(certificate_der).public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        # Everybody can sign as the authority, so what TLS let through may still be odd.
+        raise _refuse(f"cannot be read: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise InvalidInputError(
-            "unknown_peer", "the peer's certificate holds no Ed25519 key", field="certificate"
-        )
+        raise _refuse("holds no Ed25519 key")
     return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _refuse(why: str) -> InvalidInputError:
+    return InvalidInputError(
+        "unknown_peer", f"the peer's certificate {why}", field="certificate.public_key"
+    )
 
 
 def _derive_authority_key(chain_id: bytes) -> Ed25519PrivateKey:

@@ -18,7 +18,10 @@ FRAME_HEADER_BYTES: Final = 5
 
 
 class Channel(IntEnum):
-    """What a frame is about; lower numbers leave first."""
+    """What a frame is about; lower numbers leave first.
+
+    HELLO and PING belong to the connection itself; the others carry what the layers above send.
+    """
 
     HELLO = 0
     CONSENSUS_VOTE = 1
@@ -63,9 +66,14 @@ def decode_frame_header(header: bytes) -> tuple[Channel, int]:
     Raises
     ------
     InvalidInputError
-        ``malformed`` for an unknown channel, ``too_large`` beyond the channel's cap.
+        ``malformed`` for a length of zero or an unknown channel, ``too_large`` beyond the
+        channel's cap.
     """
     size = int.from_bytes(header[:4], "big") - 1
+    if size < 0:
+        raise InvalidInputError(
+            "malformed", "frame.length is 0, a frame holds a channel", field="frame.length", limit=1
+        )
     try:
         channel = Channel(header[4])
     except ValueError as error:
@@ -78,7 +86,7 @@ def decode_frame_header(header: bytes) -> tuple[Channel, int]:
 
 def _check_size(channel: Channel, size: int) -> None:
     cap = _CAPS_BYTES[channel]
-    if not 0 <= size <= cap:
+    if size > cap:
         raise InvalidInputError(
             "too_large",
             f"a frame of channel {channel.name} has {size} bytes, the limit is {cap}",

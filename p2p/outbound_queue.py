@@ -18,6 +18,9 @@ QUEUE_BYTES_MAX = 16 * 1024 * 1024
 DROPPABLE_BYTES_MAX = 4 * 1024 * 1024
 """Beyond this, transactions are not queued at all: they reach the peer inside a block."""
 
+FRAME_COST_BYTES = 64
+"""What a waiting frame costs beside its bytes; without it, tiny frames were free."""
+
 
 class OutboundQueue:
     """Frames for one peer, by channel.
@@ -37,19 +40,20 @@ class OutboundQueue:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that wait."""
+        """Bytes that wait, with what it costs to keep them."""
         return self._bytes
 
     def put(self, channel: Channel, frame: bytes) -> bool:
         """Queue a frame; return False when the peer is stuck and its connection must be reset."""
-        if channel is Channel.TRANSACTION and self._bytes + len(frame) > DROPPABLE_BYTES_MAX:
+        size = self._bytes + len(frame) + FRAME_COST_BYTES
+        if channel is Channel.TRANSACTION and size > DROPPABLE_BYTES_MAX:
             self.dropped += 1
             return True
-        if self._bytes + len(frame) > QUEUE_BYTES_MAX:
+        if size > QUEUE_BYTES_MAX:
             self.dropped += 1
             return False
         self._frames[channel].append(frame)
-        self._bytes += len(frame)
+        self._bytes = size
         return True
 
     def take(self, bytes_max: int) -> bytes:
@@ -63,7 +67,7 @@ class OutboundQueue:
                 size += len(frame)
             if waiting:
                 break
-        self._bytes -= size
+        self._bytes -= size + FRAME_COST_BYTES * len(taken)
         return b"".join(taken)
 
     def clear(self) -> None:

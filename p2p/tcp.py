@@ -6,11 +6,13 @@ A full mesh with one connection for each pair: the member with the lower index d
 again with growing pauses; the other listens. TLS 1.3 proves the transport key of both ends, which
 must be the one that the registry lists (p2p/certificate.py); one hello each way makes sure that
 both mean the same network. From then on each end has a reader, which hands every frame to the
-callback, and a writer, which empties a bounded queue, votes first.
+callback, a writer, which empties a bounded queue, votes first, and sends a ping when there is
+nothing else, and a watch, which ends a connection that has fallen silent.
 
 Invariants: (N1) not one frame of an unlisted key is looked at; (N2) sending never waits: a peer
 that does not read is reset; (N3) nothing of one connection survives it: the upper layer
 retransmits; (N4) whatever a peer sends, the worst that happens is the end of its connection.
+Source: docs/spec/p2p.md.
 """
 
 from __future__ import annotations
@@ -19,52 +21,45 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import ssl
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Final, NamedTuple, SupportsIndex
 
 from p2p.certificate import TransportIdentity, get_certificate_key
-from p2p.frames import (
-    FRAME_HEADER_BYTES,
-    Channel,
-    decode_frame_header,
-    encode_frame,
-)
+from p2p.frames import FRAME_HEADER_BYTES, Channel, decode_frame_header, encode_frame
+from p2p.handshake_slots import HandshakeSlots
 from p2p.hello import Hello, check_hello, decode_hello
 from p2p.outbound_queue import OutboundQueue
-from p2p.rate_limit import TokenBucket
+from p2p.peer_book import PeerAddress, PeerBook
+from p2p.rate_limit import InboundLimits, TokenBucket
+from p2p.redial import RedialBackoff
 from primitives.errors import InvalidInputError, InvariantViolationError
 
-__all__ = ["PeerAddress", "PeerCallbacks", "PeerNetwork"]
+__all__ = ["NetworkTiming", "PeerAddress", "PeerCallbacks", "PeerNetwork"]
 
 logger = logging.getLogger(__name__)
 
-HANDSHAKE_TIMEOUT_S = 5.0
-HANDSHAKES_MAX = 16
-REDIAL_PAUSE_S_MIN = 0.1
-REDIAL_PAUSE_S_MAX = 2.0
-PING_INTERVAL_S = 2.0
-SILENCE_S_MAX = 8.0
-WRITE_BYTES_MAX = 256 * 1024
-STUCK_WRITE_S_MAX = 10.0
-STREAM_BUFFER_BYTES = 1024 * 1024
-FRAMES_PER_SECOND_MAX = 20_000
-BYTES_PER_SECOND_MAX = 256 * 1024 * 1024
+ACCEPT_QUEUE_MAX: Final = 64
+ACCEPT_PAUSE_S: Final = 0.1
+WRITE_BYTES_MAX: Final = 256 * 1024
+STREAM_BUFFER_BYTES: Final = 256 * 1024
 
+# A member may come back so often; beyond it, its calls are refused for a while.
+_CALLS_PER_SECOND: Final = 2
+_CALLS_BURST: Final = 10
 
-@dataclass(frozen=True, slots=True)
-class PeerAddress:
-    """Another member: its index, its transport key (32 bytes) and where it listens."""
+# Of OpenSSL (x509_vfy.h): dates are not looked at. The ssl module passes it on without naming it.
+_X509_V_FLAG_NO_CHECK_TIME: Final = 0x200000
 
-    index: int
-    public_key: bytes
-    host: str
-    port: int
+_PING: Final = encode_frame(Channel.PING, b"")
+
+# What a network or a peer can do to a connection. An SSLError is an OSError.
+_CONNECTION_ERRORS: Final = (InvalidInputError, OSError, EOFError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +71,61 @@ class PeerCallbacks:
     on_disconnected: Callable[[int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkTiming:
+    """How patient we are; every figure in seconds but one.
+
+    Parameters
+    ----------
+    handshake_timeout_s
+        From the first byte of TLS to the hello.
+    ping_interval_s
+        Longest silence that we keep.
+    silent_intervals_max
+        Ping intervals without one byte of the peer, after which it counts as gone. Intervals are
+        counted, not time: a pause of our own process is one interval, however long.
+    stuck_write_s_max
+        How long the peer may take for `WRITE_BYTES_MAX` bytes.
+    """
+
+    handshake_timeout_s: float = 5.0
+    ping_interval_s: float = 2.0
+    silent_intervals_max: int = 4
+    stuck_write_s_max: float = 10.0
+
+
+class _Reader(asyncio.StreamReader):
+    """A stream reader that remembers whether anything arrived."""
+
+    has_heard = False
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        """Take what arrived."""
+        self.has_heard = True
+        super().feed_data(data)
+
+
+class _Stream(NamedTuple):
+    reader: _Reader
+    writer: asyncio.StreamWriter
+
+
 class _Connection:
     """One established connection and what waits to be sent on it."""
 
-    def __init__(
-        self, peer: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, peer: int, stream: _Stream) -> None:
         self.peer = peer
-        self.reader = reader
-        self.writer = writer
+        self.reader, self.writer = stream
         self.queue = OutboundQueue()
         self.wake = asyncio.Event()
 
-    def put(self, channel: Channel, frame: bytes) -> None:
-        """Queue a frame; a stuck peer loses its connection."""
-        if not self.queue.put(channel, frame):
-            logger.warning("peer %d takes nothing; its connection is reset", self.peer)
-            self.reset()
-            return
-        self.wake.set()
+    def put(self, channel: Channel, frame: bytes) -> bool:
+        """Queue a frame; False if the peer is stuck, and its connection was reset for it."""
+        if self.queue.put(channel, frame):
+            self.wake.set()
+            return True
+        self.reset()
+        return False
 
     def reset(self) -> None:
         """End the connection at once."""
@@ -119,6 +150,13 @@ class PeerNetwork:
         The genesis hash.
     random
         Spreads redials; security does not depend on it.
+    timing
+        How patient to be.
+
+    Raises
+    ------
+    InvalidInputError
+        ``invalid_configuration``: two members share an index or a transport key.
     """
 
     def __init__(
@@ -130,229 +168,358 @@ class PeerNetwork:
         listen: tuple[str, int],
         chain_id: bytes,
         random: Random,
+        timing: NetworkTiming | None = None,
     ) -> None:
-        self._own_index = own_index
-        self._peers = {peer.index: peer for peer in peers}
-        self._index_by_key = {peer.public_key: peer.index for peer in peers}
+        self._book = PeerBook(own_index, identity.public_key, peers)
         self._listen = listen
         self._chain_id = chain_id
-        self._connected_callbacks: PeerCallbacks | None = None
         self._random = random
+        self._timing = timing or NetworkTiming()
+        self._hello = encode_frame(Channel.HELLO, Hello(chain_id, own_index).encode())
         self._server_context = _make_context(identity, ssl.PROTOCOL_TLS_SERVER)
         self._client_context = _make_context(identity, ssl.PROTOCOL_TLS_CLIENT)
+        self._callbacks: PeerCallbacks | None = None
+        self._listener: socket.socket | None = None
+        self._slots = HandshakeSlots()
+        self._welcomes: dict[int, asyncio.Task[None]] = {}
+        self._limits = {peer.index: InboundLimits() for peer in peers}
+        self._calls = {peer.index: TokenBucket(_CALLS_PER_SECOND, _CALLS_BURST) for peer in peers}
         self._connections: dict[int, _Connection] = {}
+        self._complaints: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handshakes = 0
-        self._server: asyncio.Server | None = None
         self.counters: Counter[str] = Counter()
 
     def connect(self, callbacks: PeerCallbacks) -> None:
         """Say whom to tell; called once, before the start."""
-        self._connected_callbacks = callbacks
-
-    @property
-    def _callbacks(self) -> PeerCallbacks:
-        if self._connected_callbacks is None:
-            raise InvariantViolationError("the network was not told whom to tell")
-        return self._connected_callbacks
+        self._callbacks = callbacks
 
     @property
     def port(self) -> int:
         """The port that is listened on; 0 before the start."""
-        if self._server is None:
-            return 0
-        return int(self._server.sockets[0].getsockname()[1])
+        return 0 if self._listener is None else int(self._listener.getsockname()[1])
 
     @property
     def connected(self) -> list[int]:
         """Indices of the peers that can be sent to now, ascending."""
         return sorted(self._connections)
 
+    def statistics(self) -> dict[str, int]:
+        """Return counts since the start and the present state, by name, for people and monitors."""
+        waiting = sum(connection.queue.size_bytes for connection in self._connections.values())
+        return {
+            **self.counters,
+            "peers_connected": len(self._connections),
+            "peers_expected": len(self._book),
+            "handshakes_pending": len(self._slots),
+            "queued_bytes": waiting,
+        }
+
     async def start(self) -> None:
-        """Listen, and dial every member with a higher index."""
-        host, port = self._listen
-        self._server = await asyncio.start_server(
-            self._on_accepted,
-            host,
-            port,
-            ssl=self._server_context,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
-            limit=STREAM_BUFFER_BYTES,
-        )
-        for peer in self._peers.values():
-            if peer.index > self._own_index:
-                self._spawn(self._keep_dialling(peer))
+        """Listen, and dial every member with a higher index.
+
+        Raises
+        ------
+        InvalidInputError
+            ``cannot_listen``: the address is not ours, or is taken.
+        InvariantViolationError
+            If :meth:`connect` was not called.
+        """
+        if self._callbacks is None:
+            raise InvariantViolationError("the network was not told whom to tell")
+        self._listener = _listen_on(*self._listen)
+        self._spawn(self._accept_forever(self._listener))
+        for peer in self._book.list_dialled():
+            self._spawn(self._keep_dialling(peer))
 
     async def stop(self) -> None:
         """End every connection and listen no more."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in list(self._connections.values()):
-            connection.reset()
-        self._connections.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
 
     def send(self, peer: int, channel: Channel, data: bytes) -> None:
-        """Send to one peer if it is connected; never waits."""
+        """Send to one peer if it is connected; never waits.
+
+        Raises
+        ------
+        InvalidInputError
+            ``too_large``: the message exceeds the cap of its channel.
+        """
+        frame = encode_frame(channel, data)
         connection = self._connections.get(peer)
         if connection is not None:
-            self._put(connection, channel, encode_frame(channel, data))
+            self._put(connection, channel, frame)
 
     def broadcast(self, channel: Channel, data: bytes) -> None:
-        """Send to every connected peer; never waits."""
+        """Send to every connected peer; never waits; raises as :meth:`send`."""
         frame = encode_frame(channel, data)
         for connection in list(self._connections.values()):
             self._put(connection, channel, frame)
 
     def _put(self, connection: _Connection, channel: Channel, frame: bytes) -> None:
-        self.counters[f"bytes_sent_{channel.name.lower()}"] += len(frame)
-        connection.put(channel, frame)
+        if connection.put(channel, frame):
+            self.counters[f"bytes_sent_{channel.name.lower()}"] += len(frame)
+            return
+        self.counters["peers_stuck"] += 1
+        logger.warning("peer %d takes nothing; its connection is reset", connection.peer)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.counters["tasks_broken"] += 1
+            logger.error("a network task broke", exc_info=error)
 
     async def _keep_dialling(self, peer: PeerAddress) -> None:
-        pause_s = REDIAL_PAUSE_S_MIN
+        loop = asyncio.get_running_loop()
+        backoff = RedialBackoff(self._random.random)
         while True:
-            if await self._dial(peer):
-                pause_s = REDIAL_PAUSE_S_MIN
-            await asyncio.sleep(pause_s * (0.5 + self._random.random()))
-            pause_s = min(2 * pause_s, REDIAL_PAUSE_S_MAX)
-
-    async def _dial(self, peer: PeerAddress) -> bool:
-        """Connect and serve until the connection ends; return whether it was established."""
-        try:
-            reader, writer = await asyncio.wait_for(
-                asyncio.open_connection(
-                    peer.host, peer.port, ssl=self._client_context, limit=STREAM_BUFFER_BYTES
-                ),
-                HANDSHAKE_TIMEOUT_S,
+            lasted_s = 0.0
+            connection = await self._establish(
+                self._open_dialled(peer),
+                lambda key: self._book.identify_dialled(key, peer),
+                lambda error: self._complain_once(peer, error),
             )
-        except (OSError, ssl.SSLError, TimeoutError) as error:
-            logger.debug("peer %d does not answer: %s", peer.index, error)
-            return False
-        return await self._serve(reader, writer, expected=peer.index)
+            if connection is not None:
+                self._complaints.pop(peer.index, None)
+                began_s = loop.time()
+                await self._serve(connection)
+                lasted_s = loop.time() - began_s
+            await asyncio.sleep(backoff.compute_pause_s(lasted_s))
 
-    async def _on_accepted(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        if self._handshakes >= HANDSHAKES_MAX:
-            self.counters["handshakes_refused"] += 1
-            writer.transport.abort()
-            return
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        await self._serve(reader, writer, expected=None)
+    def _complain_once(self, peer: PeerAddress, error: Exception) -> None:
+        """Say why a member cannot be reached when the reason changes; dialling never ends."""
+        reason = str(error) or type(error).__name__
+        if self._complaints.get(peer.index) != reason:
+            self._complaints[peer.index] = reason
+            logger.warning(
+                "peer %d at %s:%d cannot be reached: %s", peer.index, peer.host, peer.port, reason
+            )
 
-    async def _serve(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        *,
-        expected: int | None,
-    ) -> bool:
-        """Shake hands, then read and write until the connection ends."""
+    async def _accept_forever(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listener)
+            except OSError as error:
+                # Out of file descriptors, most likely: connections that end will bring some back.
+                self.counters["accepts_failed"] += 1
+                logger.warning("a connection could not be accepted: %s", error)
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            ticket, evicted = self._slots.admit(str(address[0]))
+            if evicted is not None:
+                self.counters["handshakes_evicted"] += 1
+                self._welcomes[evicted].cancel()
+            self._welcomes[ticket] = self._spawn(self._welcome(accepted, ticket))
+            # A task that is cancelled before its first step would neither close nor leave.
+            await asyncio.sleep(0)
+
+    async def _welcome(self, accepted: socket.socket, ticket: int) -> None:
         try:
-            peer = await self._shake_hands(reader, writer, expected)
-        except (InvalidInputError, OSError, EOFError, TimeoutError, ssl.SSLError) as error:
-            self.counters["handshakes_failed"] += 1
-            logger.warning("connection refused: %s", error)
-            writer.transport.abort()
-            return False
-        connection = _Connection(peer, reader, writer)
-        self._replace(connection)
-        writing = asyncio.create_task(self._write(connection))
-        try:
-            await self._read(connection)
-        except (InvalidInputError, OSError, EOFError, TimeoutError, ssl.SSLError) as error:
-            logger.info("connection to peer %d ended: %s", peer, error or type(error).__name__)
+            connection = await self._establish(
+                self._open_accepted(accepted),
+                self._identify_caller,
+                lambda error: logger.info("a connection was refused: %s", error),
+            )
         finally:
-            writing.cancel()
-            connection.reset()
-            if self._connections.get(peer) is connection:
-                del self._connections[peer]
-                self._callbacks.on_disconnected(peer)
-        return True
+            self._slots.leave(ticket)
+            del self._welcomes[ticket]
+        if connection is not None:
+            await self._serve(connection)
 
-    def _replace(self, connection: _Connection) -> None:
-        """Make a connection the one of its peer: the newest wins, the old may be half dead."""
-        old = self._connections.pop(connection.peer, None)
-        if old is not None:
-            old.reset()
-            self._callbacks.on_disconnected(connection.peer)
-        self._connections[connection.peer] = connection
-        self._callbacks.on_connected(connection.peer)
+    def _identify_caller(self, public_key: bytes) -> int:
+        peer = self._book.identify_caller(public_key)
+        if not self._calls[peer].take(1, asyncio.get_running_loop().time()):
+            raise InvalidInputError(
+                "too_many_requests",
+                f"peer {peer} connects more than {_CALLS_PER_SECOND} times a second",
+                field="connection",
+                limit=_CALLS_PER_SECOND,
+            )
+        return peer
 
-    async def _shake_hands(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, expected: int | None
-    ) -> int:
-        """Find out who the peer is; return its index.
+    async def _open_dialled(self, peer: PeerAddress) -> _Stream:
+        return await self._open(
+            lambda make: asyncio.get_running_loop().create_connection(
+                make, peer.host, peer.port, ssl=self._client_context
+            )
+        )
+
+    async def _open_accepted(self, accepted: socket.socket) -> _Stream:
+        try:
+            return await self._open(
+                lambda make: asyncio.get_running_loop().connect_accepted_socket(
+                    make, accepted, ssl=self._server_context
+                )
+            )
+        except BaseException:
+            accepted.close()
+            raise
+
+    async def _open(self, connect: Callable[[_MakeProtocol], Awaitable[Any]]) -> _Stream:
+        loop = asyncio.get_running_loop()
+        reader = _Reader(limit=STREAM_BUFFER_BYTES, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await connect(lambda: protocol)
+        return _Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+    async def _establish(
+        self,
+        opening: Coroutine[Any, Any, _Stream],
+        identify: Callable[[bytes], int],
+        complain: Callable[[Exception], None],
+    ) -> _Connection | None:
+        """Open a connection and find out who the peer is; None if that fails."""
+        connection = stream = None
+        try:
+            async with asyncio.timeout(self._timing.handshake_timeout_s):
+                stream = await opening
+                connection = _Connection(await self._shake_hands(stream, identify), stream)
+        except _CONNECTION_ERRORS as error:
+            self.counters["handshakes_failed"] += 1
+            complain(error)
+        finally:
+            if stream is not None and connection is None:
+                stream.writer.transport.abort()
+        return connection
+
+    async def _shake_hands(self, stream: _Stream, identify: Callable[[bytes], int]) -> int:
+        """Return the index of the peer, once its key and its hello are right.
 
         Raises
         ------
         InvalidInputError
-            ``unknown_peer`` or ``wrong_chain``.
+            ``unknown_peer``, ``wrong_chain``, ``too_many_requests``, or its hello is malformed.
         """
-        self._handshakes += 1
+        reader, writer = stream
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        peer = identify(get_certificate_key(certificate))
+        writer.write(self._hello)
+        channel, size = decode_frame_header(await reader.readexactly(FRAME_HEADER_BYTES))
+        if channel is not Channel.HELLO:
+            raise _refuse_channel("the first frame must be HELLO", channel)
+        hello = decode_hello(await reader.readexactly(size))
+        check_hello(hello, chain_id=self._chain_id, index=peer)
+        return peer
+
+    async def _serve(self, connection: _Connection) -> None:
+        """Read and write until the connection ends; raises nothing that a peer could cause."""
+        peer = connection.peer
         try:
-            certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-            peer = self._index_by_key.get(get_certificate_key(certificate))
-            if peer is None or (expected is not None and peer != expected):
-                raise InvalidInputError(
-                    "unknown_peer", "the peer's transport key is not the one that is registered"
-                )
-            writer.write(
-                encode_frame(Channel.HELLO, Hello(self._chain_id, self._own_index).encode())
-            )
-            async with asyncio.timeout(HANDSHAKE_TIMEOUT_S):
-                channel, data = await _read_frame(reader)
-            if channel is not Channel.HELLO:
-                raise InvalidInputError("malformed", f"the first frame is {channel.name}, no HELLO")
-            check_hello(decode_hello(data), chain_id=self._chain_id, index=peer)
-            return peer
+            self._register(connection)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._read(connection))
+                group.create_task(self._write(connection))
+                group.create_task(self._watch(connection))
+        except* _CONNECTION_ERRORS as errors:
+            reasons = {str(error) or type(error).__name__ for error in errors.exceptions}
+            logger.info("the connection to peer %d ended: %s", peer, "; ".join(sorted(reasons)))
+        except* Exception:
+            # The fault is ours, in a callback; one connection must not take the others along.
+            self.counters["connections_broken"] += 1
+            logger.exception("the connection to peer %d broke", peer)
         finally:
-            self._handshakes -= 1
+            connection.reset()
+            self._unregister(connection)
+
+    def _register(self, connection: _Connection) -> None:
+        """Make a connection the one of its peer: the newest wins, the old may be half dead."""
+        old = self._connections.get(connection.peer)
+        if old is not None:
+            old.reset()
+            self._unregister(old)
+        self._connections[connection.peer] = connection
+        self.counters["connections_made"] += 1
+        self._tell().on_connected(connection.peer)
+
+    def _unregister(self, connection: _Connection) -> None:
+        if self._connections.get(connection.peer) is connection:
+            del self._connections[connection.peer]
+            self._tell().on_disconnected(connection.peer)
+
+    def _tell(self) -> PeerCallbacks:
+        if self._callbacks is None:
+            raise InvariantViolationError("the network was not told whom to tell")
+        return self._callbacks
 
     async def _read(self, connection: _Connection) -> None:
-        loop = asyncio.get_running_loop()
-        frames = TokenBucket(FRAMES_PER_SECOND_MAX, FRAMES_PER_SECOND_MAX)
-        volume = TokenBucket(BYTES_PER_SECOND_MAX, BYTES_PER_SECOND_MAX)
+        time = asyncio.get_running_loop().time
+        peer, reader = connection.peer, connection.reader
+        limits, on_message = self._limits[peer], self._tell().on_message
         while True:
-            async with asyncio.timeout(SILENCE_S_MAX):
-                channel, data = await _read_frame(connection.reader)
-            now_s = loop.time()
-            if not (frames.take(1, now_s) and volume.take(len(data), now_s)):
-                raise InvalidInputError("too_many_requests", "the peer sends more than it may")
-            self.counters[f"bytes_received_{channel.name.lower()}"] += len(data)
-            if channel is not Channel.PING:
-                self._callbacks.on_message(connection.peer, channel, data)
+            channel, size = decode_frame_header(await reader.readexactly(FRAME_HEADER_BYTES))
+            if channel is Channel.HELLO:
+                raise _refuse_channel("a connection has one HELLO", channel)
+            data = await reader.readexactly(size)
+            self.counters[f"bytes_received_{channel.name.lower()}"] += FRAME_HEADER_BYTES + size
+            wait_s = limits.charge(channel, size, time())
+            if wait_s is None:
+                self.counters[f"frames_dropped_{channel.name.lower()}"] += 1
+            elif channel is not Channel.PING:
+                on_message(peer, channel, data)
+            if wait_s != 0:
+                # Also after a drop: a flood that sits in the buffer must not hold the loop.
+                self.counters["reads_slowed"] += 1
+                await asyncio.sleep(wait_s or 0)
 
     async def _write(self, connection: _Connection) -> None:
-        ping = encode_frame(Channel.PING, b"")
-        queue, writer = connection.queue, connection.writer
-        try:
-            while True:
-                if not len(queue):
-                    connection.wake.clear()
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(PING_INTERVAL_S):
-                            await connection.wake.wait()
-                writer.write(queue.take(WRITE_BYTES_MAX) or ping)
-                async with asyncio.timeout(STUCK_WRITE_S_MAX):
+        queue, writer, wake = connection.queue, connection.writer, connection.wake
+        while True:
+            if not queue:
+                wake.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._timing.ping_interval_s):
+                        await wake.wait()
+            frames = memoryview(queue.take(WRITE_BYTES_MAX) or _PING)
+            # In pieces: what must be fast enough is every piece, not the whole of a large frame.
+            for start in range(0, len(frames), WRITE_BYTES_MAX):
+                writer.write(frames[start : start + WRITE_BYTES_MAX])
+                async with asyncio.timeout(self._timing.stuck_write_s_max):
                     await writer.drain()
-        except (OSError, TimeoutError, ssl.SSLError):
-            connection.reset()
+
+    async def _watch(self, connection: _Connection) -> None:
+        """Find a peer that is gone without a word: pulled cable, stopped machine."""
+        silent_intervals = 0
+        while silent_intervals < self._timing.silent_intervals_max:
+            connection.reader.has_heard = False
+            await asyncio.sleep(self._timing.ping_interval_s)
+            silent_intervals = 0 if connection.reader.has_heard else silent_intervals + 1
+        self.counters["peers_silent"] += 1
+        raise TimeoutError(f"the peer was silent for {silent_intervals} ping intervals")
 
 
-async def _read_frame(reader: asyncio.StreamReader) -> tuple[Channel, bytes]:
-    channel, size = decode_frame_header(await reader.readexactly(FRAME_HEADER_BYTES))
-    return channel, await reader.readexactly(size)
+_MakeProtocol = Callable[[], asyncio.StreamReaderProtocol]
+
+
+def _refuse_channel(rule: str, channel: Channel) -> InvalidInputError:
+    return InvalidInputError(
+        "malformed", f"{rule}, found {channel.name}", field="frame.channel", value=channel.name
+    )
+
+
+def _listen_on(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=ACCEPT_QUEUE_MAX)
+    except OSError as error:
+        raise InvalidInputError(
+            "cannot_listen",
+            f"cannot listen for peers on {host}:{port}: {error}",
+            field="p2p.listen",
+            value=f"{host}:{port}",
+        ) from error
+    listener.setblocking(False)
+    return listener
 
 
 def _make_context(identity: TransportIdentity, protocol: int) -> ssl.SSLContext:
@@ -361,14 +528,30 @@ def _make_context(identity: TransportIdentity, protocol: int) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= _X509_V_FLAG_NO_CHECK_TIME
     context.load_verify_locations(cadata=identity.authority_pem.decode("ascii"))
-    # The standard library reads keys from files alone; this one lives for an instant.
-    descriptor, name = tempfile.mkstemp()
-    path = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(identity.certificate_pem + identity.private_key_pem)
+    if protocol == ssl.PROTOCOL_TLS_SERVER:
+        # Every connection proves both keys anew.
+        context.num_tickets = 0
+    with _as_file(identity.certificate_pem + identity.private_key_pem) as path:
         context.load_cert_chain(path)
-    finally:
-        path.unlink()
     return context
+
+
+@contextlib.contextmanager
+def _as_file(secret: bytes) -> Iterator[str]:
+    """Show bytes as a file for an instant: the standard library reads keys from files alone."""
+    if hasattr(os, "memfd_create"):
+        # In memory, so that the key never reaches a disk and none has to be writable.
+        descriptor = os.memfd_create("quorate-transport-key")
+        try:
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(secret)
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(secret)
+            file.flush()
+            yield file.name

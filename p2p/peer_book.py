@@ -1,0 +1,110 @@
+"""Who the other members are, which of them we dial, and who a transport key belongs to.
+
+Of each pair the member with the lower index dials, so that there is one connection and no tie to
+break. Source: docs/spec/p2p.md §1 and §2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from primitives.errors import InvalidInputError
+
+__all__ = ["PeerAddress", "PeerBook"]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """Another member.
+
+    Parameters
+    ----------
+    index
+        Its number among the members.
+    public_key
+        Of its transport key, 32 bytes; the only thing it is trusted by.
+    host, port
+        Where it listens; trusted for nothing.
+    """
+
+    index: int
+    public_key: bytes
+    host: str
+    port: int
+
+
+class PeerBook:
+    """The registered members, as one of them sees the others.
+
+    Parameters
+    ----------
+    own_index, own_key
+        Our number among the members, and our transport key.
+    peers
+        The others.
+
+    Raises
+    ------
+    InvalidInputError
+        ``invalid_configuration``: an index or a key occurs twice, or is our own.
+    """
+
+    def __init__(self, own_index: int, own_key: bytes, peers: Sequence[PeerAddress]) -> None:
+        self._own_index = own_index
+        self._peers = {peer.index: peer for peer in peers}
+        self._index_by_key = {peer.public_key: peer.index for peer in peers}
+        indices, keys = {own_index, *self._peers}, {own_key, *self._index_by_key}
+        if len(indices) <= len(peers) or len(keys) <= len(peers):
+            raise InvalidInputError(
+                "invalid_configuration",
+                "each member needs an index and a transport key that no other has",
+                field="members",
+            )
+
+    def __len__(self) -> int:
+        return len(self._peers)
+
+    def list_dialled(self) -> list[PeerAddress]:
+        """Return the members whom we dial, by index."""
+        return [peer for index, peer in sorted(self._peers.items()) if index > self._own_index]
+
+    def identify_dialled(self, public_key: bytes, peer: PeerAddress) -> int:
+        """Return the index of the member whom we dialled, once it proved its key.
+
+        Raises
+        ------
+        InvalidInputError
+            ``unknown_peer``: somebody else answers at its address.
+        """
+        if public_key != peer.public_key:
+            raise _refuse(
+                f"member {peer.index} is registered with transport key {peer.public_key.hex()},"
+                f" what answers at {peer.host}:{peer.port} has",
+                public_key,
+            )
+        return peer.index
+
+    def identify_caller(self, public_key: bytes) -> int:
+        """Return the index of a member who dialled us, once it proved its key.
+
+        Raises
+        ------
+        InvalidInputError
+            ``unknown_peer``: the key is not registered, or its member must wait for our call.
+        """
+        index = self._index_by_key.get(public_key)
+        if index is None:
+            raise _refuse("no member is registered with transport key", public_key)
+        if index > self._own_index:
+            raise _refuse(f"member {index} must not dial {self._own_index}; its key is", public_key)
+        return index
+
+
+def _refuse(why: str, public_key: bytes) -> InvalidInputError:
+    return InvalidInputError(
+        "unknown_peer",
+        f"{why} {public_key.hex()}",
+        field="certificate.public_key",
+        value=public_key.hex(),
+    )
