@@ -75,7 +75,8 @@ class AveragedPerceptron:
     def predict(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the class with the highest score, int64[n]."""
         scores = self.scores(spec, state, samples)
-        return np.argmax(scores, axis=1).astype(np.int64)
+        best: Integers = np.argmax(scores, axis=1).astype(np.int64)
+        return best
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the scores under the averaged weights, int64[n, classes], Q16."""

@@ -59,7 +59,8 @@ class MultinomialNaiveBayes(ClassSums):
     def predict(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the class with the highest score, int64[n]."""
         scores = self.scores(spec, state, samples)
-        return np.argmax(scores, axis=1).astype(np.int64)
+        best: Integers = np.argmax(scores, axis=1).astype(np.int64)
+        return best
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return log2 of the joint probability up to a constant, int64[n, classes], Q16."""

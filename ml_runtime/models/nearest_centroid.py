@@ -59,7 +59,8 @@ class NearestCentroid(ClassSums):
     def predict(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the class with the closest mean, int64[n]."""
         closeness = self._closeness(spec, state, samples)
-        return np.argmax(closeness, axis=1).astype(np.int64)
+        best: Integers = np.argmax(closeness, axis=1).astype(np.int64)
+        return best
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return minus the squared distances less the sample's own square, [n, classes], Q16."""

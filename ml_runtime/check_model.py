@@ -1,0 +1,262 @@
+"""The contract suite: what every model family must hold, checked on given data.
+
+As scikit-learn's ``check_estimator`` does for estimators. A new family is done when this passes for
+its dense and sparse layouts. Violations raise ``ContractViolationError`` and say what was expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from ml_runtime.family import ModelFamily, State, check_batch, copy_state, learn_and_evaluate
+from ml_runtime.fixed_point import ONE
+from ml_runtime.samples import (
+    DenseSamples,
+    Integers,
+    Samples,
+    decode_batch,
+    encode_batch,
+    sample_count,
+    take_samples,
+)
+from ml_runtime.spec import ModelSpec, decode_spec
+from primitives.codec import decode, encode
+from primitives.errors import InvalidInputError, QuorateError
+
+__all__ = ["CHECKS", "ContractViolationError", "Subject", "check_model"]
+
+PROBABILITY_SLACK: Final = 64
+"""How far a row of probabilities may be from 65536: half a unit for each class, and some."""
+
+
+class ContractViolationError(QuorateError):
+    """A family does not keep its contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is checked, on which data; the labels should name every class of the spec."""
+
+    family: ModelFamily
+    spec: ModelSpec
+    samples: Samples
+    labels: Integers
+
+    def learn(self, samples: Samples, labels: Integers) -> State:
+        """Return the state of a new model after one batch."""
+        state = self.family.initial_state(self.spec)
+        self.family.update(self.spec, state, samples, labels)
+        return state
+
+
+def check_model(subject: Subject) -> None:
+    """Run every check.
+
+    Raises
+    ------
+    ContractViolationError
+        With the name of the check and what it found.
+    """
+    for check in CHECKS:
+        check(subject)
+
+
+def check_state_is_plain(subject: Subject) -> None:
+    """Hold a state to C-contiguous int64 arrays whose names and shapes never change."""
+    before = subject.family.initial_state(subject.spec)
+    after = subject.learn(subject.samples, subject.labels)
+    shapes = {name: array.shape for name, array in before.items()}
+    _expect({name: array.shape for name, array in after.items()} == shapes, "shapes change")
+    for state in (before, after):
+        for name, array in state.items():
+            _expect(array.dtype == np.int64, f"{name} is {array.dtype}")
+            _expect(array.flags.c_contiguous, f"{name} is not C-contiguous")
+
+
+def check_reading_changes_nothing(subject: Subject) -> None:
+    """Hold predict, scores and probabilities to be pure."""
+    state = subject.learn(subject.samples, subject.labels)
+    before = copy_state(state)
+    for ask in (subject.family.predict, subject.family.scores, subject.family.probabilities):
+        first = ask(subject.spec, state, subject.samples)
+        second = ask(subject.spec, state, subject.samples)
+        _expect(np.array_equal(first, second), f"{ask.__name__} gives different answers")
+    _expect_same(state, before, "reading changes the state")
+
+
+def check_answers_fit_together(subject: Subject) -> None:
+    """Hold predictions to the highest score, ties to the lowest class, and probabilities to one."""
+    family, spec = subject.family, subject.spec
+    state = subject.learn(subject.samples, subject.labels)
+    count = sample_count(subject.samples)
+    predictions = family.predict(spec, state, subject.samples)
+    scores = family.scores(spec, state, subject.samples)
+    probabilities = family.probabilities(spec, state, subject.samples)
+    _expect(predictions.shape == (count,), f"predict has shape {predictions.shape}")
+    _expect(scores.shape == (count, spec.class_count), f"scores have shape {scores.shape}")
+    chosen = scores[np.arange(count), predictions]
+    _expect(bool((chosen == scores.max(axis=1)).all()), "predict is not the highest score")
+    _expect(bool((probabilities >= 0).all()), "a probability is negative")
+    off = np.abs(probabilities.sum(axis=1) - ONE).max()
+    _expect(int(off) <= PROBABILITY_SLACK + spec.class_count, f"probabilities are off by {off}")
+
+
+def check_new_model_answers(subject: Subject) -> None:
+    """Hold a model that has learnt nothing to answer the lowest class."""
+    state = subject.family.initial_state(subject.spec)
+    predictions = subject.family.predict(subject.spec, state, subject.samples)
+    _expect(not predictions.any(), "a new model prefers a class")
+
+
+def check_batches_do_not_matter(subject: Subject) -> None:
+    """Hold one batch, single samples and halves to the same bits."""
+    whole = subject.learn(subject.samples, subject.labels)
+    for size in (1, max(1, len(subject.labels) // 2)):
+        state = subject.family.initial_state(subject.spec)
+        for start in range(0, len(subject.labels), size):
+            rows = np.arange(start, min(start + size, len(subject.labels)))
+            batch = take_samples(subject.samples, rows)
+            subject.family.update(subject.spec, state, batch, subject.labels[rows])
+        _expect_same(state, whole, f"batches of {size} give another state")
+
+
+def check_evaluation_comes_first(subject: Subject) -> None:
+    """Hold prequential predictions to those of the model as it was before the batch."""
+    family, spec = subject.family, subject.spec
+    half = len(subject.labels) // 2
+    first, second = np.arange(half), np.arange(half, len(subject.labels))
+    state = subject.learn(take_samples(subject.samples, first), subject.labels[first])
+    batch = take_samples(subject.samples, second)
+    expected = family.predict(spec, state, batch)
+    given = learn_and_evaluate(family, spec, state, batch, subject.labels[second])
+    _expect(np.array_equal(given, expected), "evaluation saw what it was to predict")
+
+
+def check_bytes_come_back(subject: Subject) -> None:
+    """Hold specs and batches to be the same after encoding and decoding."""
+    fields = decode(encode(subject.spec.to_fields()), bytes_max=4096)
+    _expect(decode_spec(fields) == subject.spec, "the spec does not come back")
+    data = encode_batch(subject.samples, subject.labels)
+    samples, labels = decode_batch(data, samples_max=len(subject.labels))
+    _expect(encode_batch(samples, labels) == data, "the batch does not come back")
+    _expect_same(
+        subject.learn(samples, labels),
+        subject.learn(subject.samples, subject.labels),
+        "a decoded batch teaches something else",
+    )
+
+
+def check_extremes_are_survived(subject: Subject) -> None:
+    """Hold the largest features, alternating labels, to answers without a wrapped sum."""
+    family, spec = subject.family, subject.spec
+    low, high = family.feature_range(spec)
+    count = 2 * spec.class_count
+    features = np.full((count, spec.feature_count), high, dtype=np.int64)
+    features[::2] = low
+    labels = np.arange(count, dtype=np.int64) % spec.class_count
+    dense = replace(subject.spec, layout="dense")
+    state = family.initial_state(dense)
+    for _ in range(3):
+        family.update(dense, state, DenseSamples(features), labels)
+    probabilities = family.probabilities(dense, state, DenseSamples(features))
+    off = int(np.abs(probabilities.sum(axis=1) - ONE).max())
+    _expect(off <= PROBABILITY_SLACK + spec.class_count, f"extremes are off by {off}")
+
+
+def check_single_class_is_learnt(subject: Subject) -> None:
+    """Hold a model that saw one class alone to predict it."""
+    label = subject.spec.class_count - 1
+    labels = np.full(len(subject.labels), label, dtype=np.int64)
+    state = subject.learn(subject.samples, labels)
+    predictions = subject.family.predict(subject.spec, state, subject.samples)
+    _expect(bool((predictions == label).all()), "another class than the only one is predicted")
+
+
+def check_wrong_batches_are_refused(subject: Subject) -> None:
+    """Hold check_batch to refuse an unknown class and features out of range, each by its code."""
+    family, spec = subject.family, subject.spec
+    _, high = family.feature_range(spec)
+    features = np.zeros((1, spec.feature_count), dtype=np.int64)
+    zero = np.zeros(1, dtype=np.int64)
+    dense = replace(spec, layout="dense")
+    too_large = features.copy()
+    too_large[0, 0] = high + 1
+    narrow = np.zeros((1, spec.feature_count + 1), dtype=np.int64)
+    cases: tuple[tuple[str, Integers, Integers], ...] = (
+        ("unknown_class", features, zero + spec.class_count),
+        ("feature_out_of_range", too_large, zero),
+        ("wrong_feature_count", narrow, zero),
+    )
+    for code, given, labels in cases:
+        try:
+            check_batch(family, dense, DenseSamples(given), labels)
+        except InvalidInputError as error:
+            _expect(error.code == code, f"{code} is refused as {error.code}")
+        else:
+            raise ContractViolationError(f"{family.name}: {code} is not refused")
+
+
+def check_unlearning_is_exact(subject: Subject) -> None:
+    """Hold unlearn to give back the bits from before, where the family promises it."""
+    family, spec = subject.family, subject.spec
+    if not family.supports_unlearn:
+        return
+    state = subject.learn(subject.samples, subject.labels)
+    before = copy_state(state)
+    family.update(spec, state, subject.samples, subject.labels)
+    family.unlearn(spec, state, subject.samples, subject.labels)
+    _expect_same(state, before, "unlearning leaves something behind")
+
+
+def check_merging_is_union(subject: Subject) -> None:
+    """Hold merge to equal learning everything, where the family promises it."""
+    family, spec = subject.family, subject.spec
+    if not family.supports_merge:
+        return
+    half = len(subject.labels) // 2
+    parts = [np.arange(half), np.arange(half, len(subject.labels))]
+    states = [
+        subject.learn(take_samples(subject.samples, rows), subject.labels[rows]) for rows in parts
+    ]
+    whole = subject.learn(subject.samples, subject.labels)
+    _expect_same(family.merge(spec, states), whole, "merging is not the union")
+
+
+def check_cost_grows(subject: Subject) -> None:
+    """Hold the declared cost to be positive and to grow with the batch."""
+    costs = [
+        subject.family.cost(subject.spec, count, count * subject.spec.feature_count)
+        for count in (1, 2, 1024)
+    ]
+    _expect(0 < costs[0] < costs[1] < costs[2], f"costs are {costs}")
+
+
+CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
+    check_state_is_plain,
+    check_reading_changes_nothing,
+    check_answers_fit_together,
+    check_new_model_answers,
+    check_batches_do_not_matter,
+    check_evaluation_comes_first,
+    check_bytes_come_back,
+    check_extremes_are_survived,
+    check_single_class_is_learnt,
+    check_wrong_batches_are_refused,
+    check_unlearning_is_exact,
+    check_merging_is_union,
+    check_cost_grows,
+)
+
+
+def _expect(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise ContractViolationError(complaint)
+
+
+def _expect_same(state: State, expected: State, complaint: str) -> None:
+    same = all(np.array_equal(state[name], expected[name]) for name in expected)
+    _expect(same and state.keys() == expected.keys(), complaint)
