@@ -212,7 +212,7 @@ class Core:
             case BlockBuilt():
                 self._proposals.on_built(event)
             case WorkChanged():
-                self._state.transactions_pending = event.pending
+                self._proposals.on_work_changed(event)
             case PeerConnected():
                 self._state.peers.note(event.peer)
                 self._retransmission.announce(event.peer)

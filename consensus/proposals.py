@@ -10,7 +10,7 @@ from enum import Enum
 
 from consensus.actions import Broadcast, BuildBlock, ValidateBlock
 from consensus.blocks import BlockEntry, Judgement
-from consensus.events import BlockBuilt
+from consensus.events import BlockBuilt, WorkChanged
 from consensus.evidence import SignedHeader
 from consensus.messages import PrePrepare
 from consensus.parameters import GAP_CERTIFICATES_MAX
@@ -142,6 +142,12 @@ class Proposals:
             and len(state.log.prepared_views) <= state.parameters.unfinal_blocks_max
         )
         return state.pacemaker.compute_proposal_ms(transactions_pending=urgent)
+
+    def on_work_changed(self, event: WorkChanged) -> None:
+        """Note whether transactions are pending; new ones are reason to ask for a block again."""
+        self._state.transactions_pending = event.pending
+        if event.pending:
+            self._unneeded_view = 0
 
     def on_built(self, event: BlockBuilt) -> None:
         """Propose the block that the driver has built, if it is still wanted."""
