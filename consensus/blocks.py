@@ -107,7 +107,7 @@ class BlockTree:
         self._entries[block_id] = entry
         if not entry.execution_requested:
             self.unsettled[block_id] = entry
-        if entry.certified:
+        if entry.certified or self._has_certified_child(block_id):
             self.mark_certified(block_id)
 
     def remove(self, block_id: bytes) -> None:
@@ -116,7 +116,11 @@ class BlockTree:
         self.unsettled.pop(block_id, None)
 
     def mark_certified(self, block_id: bytes) -> None:
-        """Note that a quorum has prepared a block, and so, before, each of its ancestors."""
+        """Note that a quorum has prepared a block, and so, before, each of its ancestors.
+
+        Keeps the invariant that the ancestors of a certified block, as far as they are here, are
+        marked too; that is why the walk may end at the first one that is.
+        """
         entry = self._entries.get(block_id)
         while entry is not None:
             entry.certified = True
@@ -197,6 +201,12 @@ class BlockTree:
         for block_id in stale:
             self.remove(block_id)
         return tuple(stale)
+
+    def _has_certified_child(self, block_id: bytes) -> bool:
+        return any(
+            entry.certified and entry.header.parent_id == block_id
+            for entry in self._entries.values()
+        )
 
     def _hangs_from_dead(self, entry: BlockEntry, kept: set[bytes]) -> bool:
         """Say whether a block's parent was discarded; a parent not yet received is not dead."""

@@ -41,12 +41,14 @@ class _Request:
     ----------
     block_id : of the block that is missing.
     due_ms : when to ask (the next peer).
-    peer : asked last; None if no one was yet.
+    peer : asked and not heard from yet; None if there is no such peer.
+    from_height : height of the first block asked for, if blocks are asked for by height.
     """
 
     block_id: bytes
     due_ms: int
     peer: int | None = None
+    from_height: int = 0
 
 
 class CatchUp:
@@ -84,7 +86,7 @@ class CatchUp:
         """Find out what is missing and ask for it; False, since nothing else follows at once."""
         state = self._state
         target = self._find_target()
-        if self._synced is not None and state.tree.find(self._synced.block_id) is None:
+        if self._synced is not None and not self._is_executing(self._synced):
             self._synced = None
         state.is_behind = target is not None or self._synced is not None
         state.update_signing()
@@ -122,12 +124,18 @@ class CatchUp:
         request = self._range
         if request is None or request.peer != peer:
             return
+        if response.blocks and response.blocks[0].header.height != request.from_height:
+            # A late answer to an earlier question; the answer to this one may still come.
+            return
         request.peer = None
         request.due_ms = self._state.now_ms
         if not response.blocks:
             self._staged.clear()
-            return
-        if not self._stage(response.blocks):
+            request.due_ms += self._state.parameters.fetch_delay_ms
+        elif request.from_height != self._next_height():
+            # Blocks became final meanwhile by themselves, so the question has changed.
+            self._staged.clear()
+        elif not self._stage(response.blocks):
             self._refuse_batch(peer, "unlinked_blocks")
         elif response.certificate is not None:
             self._prove(peer, response.certificate)
@@ -198,8 +206,7 @@ class CatchUp:
         if self._range is None:
             wait = 0 if self._synced is not None else state.parameters.fetch_delay_ms
             self._range = _Request(target.block_id, state.now_ms + wait)
-        base = self._base()
-        ahead = base.height - state.tree.final.height
+        ahead = self._base().height - state.tree.final.height
         request = self._range
         if state.now_ms < request.due_ms or ahead > BLOCKS_PER_RESPONSE_MAX:
             return
@@ -209,12 +216,21 @@ class CatchUp:
         request.due_ms = state.now_ms + state.parameters.request_timeout_ms
         request.peer = state.peers.choose()
         if request.peer is not None:
-            from_height = base.height + 1 + len(self._staged)
-            state.emit(Send(request.peer, BlocksRequest(from_height, BLOCKS_PER_RESPONSE_MAX)))
+            request.from_height = self._next_height()
+            wanted = BlocksRequest(request.from_height, BLOCKS_PER_RESPONSE_MAX)
+            state.emit(Send(request.peer, wanted))
 
     def _base(self) -> BlockHeader:
         """Return the header of the last block that is proven and here."""
         return self._state.tree.final if self._synced is None else self._synced
+
+    def _next_height(self) -> int:
+        previous = self._staged[-1].header if self._staged else self._base()
+        return previous.height + 1
+
+    def _is_executing(self, header: BlockHeader) -> bool:
+        """Say whether a block of a proven batch is on its way to finality: not there, not lost."""
+        return bool(self._state.tree.get_chain(header.block_id))
 
     def _stage(self, blocks: tuple[Block, ...]) -> bool:
         previous = self._staged[-1].header if self._staged else self._base()
