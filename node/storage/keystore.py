@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from node.storage.durable_files import make_folder, sync_folder
 from primitives.errors import InvalidInputError
 from primitives.keys import PrivateKey
 
@@ -30,11 +31,14 @@ __all__ = ["KeyFile", "load_private_key", "load_seed", "read_key_file", "save_se
 SCRYPT_COST: Final = 2**18
 """The standard's parameter; opening a key takes about a second and 256 MiB."""
 
-_SCRYPT_COST_MAX: Final = 2**20
+_SCRYPT_MEMORY_BYTES_MAX: Final = 1024**3
+_SCRYPT_PARALLELISM_MAX: Final = 16
+_BLOCK_SIZE: Final = 8
 _SALT_BYTES: Final = 32
 _NONCE_BYTES: Final = 16
 _DERIVED_BYTES: Final = 32
 _VERSION: Final = 4
+_FUNCTIONS: Final = {"kdf": "scrypt", "checksum": "sha256", "cipher": "aes-128-ctr"}
 _PLAIN_WARNING: Final = "NOT ENCRYPTED: for trials only"
 
 
@@ -92,18 +96,8 @@ def save_seed(
     }
     if secret is None:
         document["plain"] = {"warning": _PLAIN_WARNING, "seed": seed.hex()}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise InvalidInputError(
-            "file_exists", f"{path} exists; a key is never written over", field="file"
-        ) from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    make_folder(path.parent)
+    _create(path, json.dumps(document, indent=2) + "\n")
 
 
 def read_key_file(path: Path) -> KeyFile:
@@ -143,6 +137,28 @@ def load_seed(path: Path, password: str | None = None) -> bytes:
     return seed
 
 
+def _create(path: Path, text: str) -> None:
+    """Write a new file that its owner alone can read; leave none behind if that fails."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise InvalidInputError(
+            "file_exists",
+            f"{path} exists; a key is never written over",
+            field="file",
+            value=str(path),
+        ) from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink()
+        raise
+    sync_folder(path.parent)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -169,18 +185,24 @@ def _invalid(path: Path, why: str) -> InvalidInputError:
 
 def _encrypt(seed: bytes, password: str, cost: int) -> dict[str, Any]:
     salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
-    derived = _derive(password, salt, cost, 8, 1)
+    parameters = {
+        "dklen": _DERIVED_BYTES,
+        "n": cost,
+        "r": _BLOCK_SIZE,
+        "p": 1,
+        "salt": salt.hex(),
+    }
+    derived = _derive(password, parameters)
     ciphertext = _apply_cipher(derived, nonce, seed)
-    parameters = {"dklen": _DERIVED_BYTES, "n": cost, "r": 8, "p": 1, "salt": salt.hex()}
     return {
-        "kdf": {"function": "scrypt", "params": parameters, "message": ""},
+        "kdf": {"function": _FUNCTIONS["kdf"], "params": parameters, "message": ""},
         "checksum": {
-            "function": "sha256",
+            "function": _FUNCTIONS["checksum"],
             "params": {},
             "message": _compute_checksum(derived, ciphertext).hex(),
         },
         "cipher": {
-            "function": "aes-128-ctr",
+            "function": _FUNCTIONS["cipher"],
             "params": {"iv": nonce.hex()},
             "message": ciphertext.hex(),
         },
@@ -189,27 +211,47 @@ def _encrypt(seed: bytes, password: str, cost: int) -> dict[str, Any]:
 
 def _decrypt(secret: dict[str, Any], password: str, path: Path) -> bytes:
     try:
-        parameters = secret["kdf"]["params"]
-        cost = int(parameters["n"])
-        if not 2 <= cost <= _SCRYPT_COST_MAX:
-            raise _invalid(path, f"scrypt cost {cost} is above the limit {_SCRYPT_COST_MAX}")
-        salt = bytes.fromhex(parameters["salt"])
-        derived = _derive(password, salt, cost, int(parameters["r"]), int(parameters["p"]))
+        functions = {name: secret[name]["function"] for name in ("kdf", "checksum", "cipher")}
+        if functions != _FUNCTIONS:
+            raise _invalid(path, f"it is encrypted with {functions}, known is {_FUNCTIONS}")
+        derived = _derive(password, secret["kdf"]["params"])
         ciphertext = bytes.fromhex(secret["cipher"]["message"])
         nonce = bytes.fromhex(secret["cipher"]["params"]["iv"])
         checksum = bytes.fromhex(secret["checksum"]["message"])
+        opens = hmac.compare_digest(_compute_checksum(derived, ciphertext), checksum)
+        plain = _apply_cipher(derived, nonce, ciphertext)
     except (ValueError, KeyError, TypeError) as error:
         raise _invalid(path, f"{type(error).__name__}: {error}") from error
-    if not hmac.compare_digest(_compute_checksum(derived, ciphertext), checksum):
-        raise InvalidInputError("wrong_password", f"the password does not open {path}")
-    return _apply_cipher(derived, nonce, ciphertext)
+    if not opens:
+        raise InvalidInputError(
+            "wrong_password", f"the password does not open {path}", field="password"
+        )
+    return plain
 
 
-def _derive(password: str, salt: bytes, cost: int, block_size: int, parallelism: int) -> bytes:
+def _derive(password: str, parameters: dict[str, Any]) -> bytes:
+    """Return the key that a password gives; raises ValueError if that were too costly."""
+    cost, block_size, parallelism = (int(parameters[name]) for name in ("n", "r", "p"))
+    memory_bytes = 128 * cost * block_size
+    # The file says how much work to do; a crafted one must not bring the machine down.
+    if not 0 < memory_bytes <= _SCRYPT_MEMORY_BYTES_MAX:
+        raise ValueError(
+            f"scrypt would take {memory_bytes} bytes, at most {_SCRYPT_MEMORY_BYTES_MAX}"
+        )
+    if not 0 < parallelism <= _SCRYPT_PARALLELISM_MAX:
+        raise ValueError(f"scrypt p is {parallelism}, at most {_SCRYPT_PARALLELISM_MAX}")
+    if parameters["dklen"] != _DERIVED_BYTES:
+        raise ValueError(f"dklen is {parameters['dklen']}, must be {_DERIVED_BYTES}")
     # ERC-2335: NFKD, and without control characters.
     normal = unicodedata.normalize("NFKD", password)
     cleaned = "".join(each for each in normal if unicodedata.category(each) != "Cc")
-    scrypt = Scrypt(salt=salt, length=_DERIVED_BYTES, n=cost, r=block_size, p=parallelism)
+    scrypt = Scrypt(
+        salt=bytes.fromhex(parameters["salt"]),
+        length=_DERIVED_BYTES,
+        n=cost,
+        r=block_size,
+        p=parallelism,
+    )
     return scrypt.derive(cleaned.encode("utf-8"))
 
 

@@ -1,29 +1,64 @@
 """The write-ahead log of consensus: records appended to segment files, synced before votes leave.
 
-A record on disk is its tag (u64), its length (u32), a CRC-32 of both and the bytes, and the bytes.
-Segments are named by a running number. A write that a crash tore is at the end of the last segment
-and is cut off; anything else that does not read back means that the disk lost what was promised,
-and the log refuses to open: the operator has to decide. Whole segments are deleted once every
-record in them is needless.
+Theory of operation
+-------------------
+A segment begins with a magic number, the format's version, the segment's number, eight random
+bytes and a CRC-32 of these. A record is a header and the bytes. The header is a marker, the tag
+(u64), the length (u32), how much of the segment was synced when the record was appended (u64), a
+CRC-32 of the bytes, and one of the header that the random bytes of the segment seed: what a peer
+sends us to keep cannot contain what reads as a record.
+
+A crash may leave anything in what was not synced yet: half a record, or a whole one behind one that
+is missing, since pages reach the disk in any order. So when a record does not read back, every
+record behind it is asked how far the segment was synced. If that is beyond the damage, the disk
+lost what was promised, and the log refuses to open: the operator has to decide. Otherwise nobody
+was promised anything, and the end is cut off.
+
+Invariants: (L1) what was synced reads back, or the log does not open; (L2) segments are deleted
+oldest first and numbered without gaps, so a lost one is noticed; (L3) after a failed write nothing
+more is written, since what the disk holds then is unknown until the next opening.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final, NamedTuple
 
-from primitives.errors import CorruptStateError
+from node.storage.durable_files import make_folder, sync_folder
+from primitives.errors import CorruptStateError, InvariantViolationError
 
-__all__ = ["WriteAheadLog"]
+__all__ = ["SEGMENT_BYTES_MAX", "WriteAheadLog"]
 
-SEGMENT_BYTES_MAX = 16 * 1024 * 1024
-_HEADER = struct.Struct(">QIII")
-_MAGIC = 0x5157414C
+SEGMENT_BYTES_MAX: Final = 16 * 1024 * 1024
+"""A segment takes no more records once it is this large."""
+
+_MAGIC: Final = b"QWAL"
+_VERSION: Final = 1
+_SEED_BYTES: Final = 8
+_PREAMBLE: Final = struct.Struct(f">4sIQ{_SEED_BYTES}s")
+_PREAMBLE_BYTES: Final = _PREAMBLE.size + 4
+
+_MARKER: Final = b"qrec"
+_FIELDS: Final = struct.Struct(">QIQI")
+_HEADER: Final = struct.Struct(">4sQIQII")
+
+
+class _Record(NamedTuple):
+    position: int
+    tag: int
+    synced_bytes: int
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """Where the next record begins."""
+        return self.position + _HEADER.size + len(self.data)
 
 
 @dataclass(slots=True)
@@ -32,157 +67,227 @@ class _Segment:
 
     number: int
     path: Path
-    highest_tag: int
+    seed: bytes
+    highest_tag: int = -1
 
 
 class WriteAheadLog:
-    """An append-only log in one folder.
+    """An append-only log in one folder; one thread at a time.
 
     Parameters
     ----------
     folder
         Made when it is missing.
+    segment_bytes_max
+        A segment takes no more records once it is this large.
 
     Raises
     ------
     CorruptStateError
-        A record before the torn end does not read back.
+        A record that was synced does not read back, a segment is missing, or the folder holds
+        another version's log.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, segment_bytes_max: int = SEGMENT_BYTES_MAX) -> None:
+        make_folder(folder)
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._records: list[bytes] = []
-        self._segments = [
-            _Segment(int(path.stem), path, -1) for path in sorted(folder.glob("*.wal"))
-        ]
-        for segment in self._segments:
-            self._load(segment, is_last=segment is self._segments[-1])
-        self._file = self._open_segment()
+        self._segment_bytes_max = segment_bytes_max
+        self._segments: list[_Segment] = []
+        self._is_broken = False
+        paths = sorted(folder.glob("*.wal"))
+        for path in paths:
+            self._open_segment(path, is_last=path is paths[-1])
+        self._file = self._open_end() if self._segments else self._start_segment(0)
+        self._size = self._synced = self._file.tell()
 
     def records(self) -> list[bytes]:
-        """Return what the log held when it was opened, in the order in which it was appended."""
-        return self._records
+        """Return what is in the log, in the order in which it was appended; read from disk."""
+        self._file.flush()
+        return [
+            record.data
+            for segment in self._segments
+            for record in _read_records(segment.path.read_bytes(), segment.seed)
+        ]
 
     def append(self, record: bytes, tag: int) -> None:
         """Append a record; it is durable after the next :meth:`sync`.
 
         Parameters
         ----------
+        record
+            Opaque bytes.
         tag
             A number ≥ 0; :meth:`prune` deletes by it.
         """
-        if self._file.tell() >= SEGMENT_BYTES_MAX:
-            self.sync()
-            self._file.close()
-            self._file = self._start_segment()
-        self._file.write(_encode_header(record, tag))
-        self._file.write(record)
+        self._check_usable()
+        if self._size >= self._segment_bytes_max:
+            self._rotate()
         segment = self._segments[-1]
+        header = _encode_header(record, tag, self._synced, segment.seed)
+        self._write(header + record)
         segment.highest_tag = max(segment.highest_tag, tag)
 
     def sync(self) -> None:
-        """Return once everything appended survives a loss of power."""
+        """Return once everything appended survives a loss of power.
+
+        Raises
+        ------
+        OSError
+            The disk failed; the log takes nothing more.
+        """
+        self._check_usable()
+        if self._synced == self._size:
+            return
+        self._is_broken = True
         self._file.flush()
         os.fdatasync(self._file.fileno())
+        self._is_broken = False
+        self._synced = self._size
 
     def prune(self, below_tag: int) -> None:
-        """Delete whole segments of which every record has a tag below ``below_tag``."""
-        kept = self._segments[-1:]
-        removed = False
+        """Delete the oldest segments of which every record has a tag below ``below_tag``."""
+        pruned = 0
         for segment in self._segments[:-1]:
-            if segment.highest_tag < below_tag:
-                segment.path.unlink()
-                removed = True
-            else:
-                kept.insert(-1, segment)
-        self._segments = kept
-        if removed:
-            _sync_folder(self._folder)
+            if segment.highest_tag >= below_tag:
+                break
+            segment.path.unlink()
+            # Each deletion on its own: a crash must not leave a gap.
+            sync_folder(self._folder)
+            pruned += 1
+        del self._segments[:pruned]
 
     def close(self) -> None:
-        """Sync and close."""
-        if not self._file.closed:
-            self.sync()
+        """Sync and close; nothing happens the second time."""
+        if self._file.closed:
+            return
+        try:
+            if not self._is_broken:
+                self.sync()
+        finally:
             self._file.close()
 
-    def _load(self, segment: _Segment, *, is_last: bool) -> None:
-        data = segment.path.read_bytes()
-        position = 0
-        for start, tag, record in _parse(data):
-            self._records.append(record)
-            segment.highest_tag = max(segment.highest_tag, tag)
-            position = start + _HEADER.size + len(record)
-        if position == len(data):
-            return
-        if not is_last or _holds_record_after(data, position):
-            raise CorruptStateError(
-                f"{segment.path} does not read back at byte {position}: the disk lost records that"
-                " votes were based on; restore it, or start with a new validator key"
+    def _check_usable(self) -> None:
+        if self._is_broken:
+            raise InvariantViolationError(
+                f"a write to {self._folder} failed before; the log must be opened anew"
             )
-        with segment.path.open("r+b") as file:
-            file.truncate(position)
-            os.fsync(file.fileno())
 
-    def _open_segment(self) -> BinaryIO:
-        if self._segments:
-            return self._segments[-1].path.open("ab")
-        return self._start_segment()
+    def _write(self, data: bytes) -> None:
+        self._is_broken = True
+        self._file.write(data)
+        self._is_broken = False
+        self._size += len(data)
 
-    def _start_segment(self) -> BinaryIO:
-        number = self._segments[-1].number + 1 if self._segments else 0
-        path = self._folder / f"{number:012d}.wal"
-        file = path.open("xb")
-        _sync_folder(self._folder)
-        self._segments.append(_Segment(number, path, -1))
+    def _rotate(self) -> None:
+        self.sync()
+        self._file.close()
+        self._file = self._start_segment(self._segments[-1].number + 1)
+        self._size = self._synced = self._file.tell()
+
+    def _start_segment(self, number: int) -> BinaryIO:
+        segment = _Segment(number, self._name(number), secrets.token_bytes(_SEED_BYTES))
+        file = segment.path.open("xb")
+        file.write(_encode_preamble(number, segment.seed))
+        file.flush()
+        os.fdatasync(file.fileno())
+        sync_folder(self._folder)
+        self._segments.append(segment)
         return file
 
+    def _open_segment(self, path: Path, *, is_last: bool) -> None:
+        number = self._segments[-1].number + 1 if self._segments else _read_number(path)
+        if path != self._name(number):
+            raise CorruptStateError(f"{self._name(number)} is missing from the write-ahead log")
+        data = path.read_bytes()
+        seed = _decode_preamble(data, number)
+        if seed is None and is_last and len(data) <= _PREAMBLE_BYTES:
+            # A crash hit while the segment was begun; it holds nothing.
+            path.unlink()
+            sync_folder(self._folder)
+            return
+        if seed is None:
+            raise CorruptStateError(f"{path} is no segment of version {_VERSION} of the log")
+        segment = _Segment(number, path, seed)
+        end = _PREAMBLE_BYTES
+        for record in _read_records(data, seed):
+            segment.highest_tag = max(segment.highest_tag, record.tag)
+            end = record.end
+        if end != len(data):
+            if not is_last or _is_promised(data, end, seed):
+                raise CorruptStateError(
+                    f"{path} does not read back at byte {end}: the disk lost records that votes"
+                    " were based on; restore it, or start with a new validator key"
+                )
+            os.truncate(path, end)
+        self._segments.append(segment)
 
-def _encode_header(record: bytes, tag: int) -> bytes:
-    checked = struct.pack(">QI", tag, len(record))
-    return _HEADER.pack(tag, len(record), zlib.crc32(record, zlib.crc32(checked)), _MAGIC)
+    def _open_end(self) -> BinaryIO:
+        """Open the last segment for appending, with what it holds on disk for certain."""
+        file = self._segments[-1].path.open("ab")
+        os.fsync(file.fileno())
+        return file
+
+    def _name(self, number: int) -> Path:
+        return self._folder / f"{number:012d}.wal"
 
 
-def _read_at(data: bytes, position: int) -> tuple[int, bytes] | None:
-    """Return tag and bytes of the record at a position, or None if there is no whole one."""
+def _read_number(path: Path) -> int:
+    try:
+        return int(path.stem)
+    except ValueError as error:
+        raise CorruptStateError(f"{path} is no segment of the write-ahead log") from error
+
+
+def _encode_preamble(number: int, seed: bytes) -> bytes:
+    preamble = _PREAMBLE.pack(_MAGIC, _VERSION, number, seed)
+    return preamble + struct.pack(">I", zlib.crc32(preamble))
+
+
+def _decode_preamble(data: bytes, number: int) -> bytes | None:
+    """Return the seed of a segment, or None if it does not begin as this one should."""
+    if len(data) < _PREAMBLE_BYTES:
+        return None
+    seed: bytes = _PREAMBLE.unpack_from(data)[-1]
+    return seed if data[:_PREAMBLE_BYTES] == _encode_preamble(number, seed) else None
+
+
+def _encode_header(record: bytes, tag: int, synced_bytes: int, seed: bytes) -> bytes:
+    fields = _FIELDS.pack(tag, len(record), synced_bytes, zlib.crc32(record))
+    return _MARKER + fields + struct.pack(">I", zlib.crc32(seed + fields))
+
+
+def _read_at(data: bytes, position: int, seed: bytes) -> _Record | None:
+    """Return the record at a position, or None if there is no whole one."""
     start = position + _HEADER.size
     if start > len(data):
         return None
-    tag, length, checksum, magic = _HEADER.unpack_from(data, position)
+    marker, tag, length, synced_bytes, checksum, header_checksum = _HEADER.unpack_from(
+        data, position
+    )
+    fields = data[position + len(_MARKER) : start - 4]
+    # The header first: bytes that only look like one must not make us read what they announce.
+    if marker != _MARKER or zlib.crc32(seed + fields) != header_checksum:
+        return None
     record = data[start : start + length]
-    checked = struct.pack(">QI", tag, length)
-    if magic != _MAGIC or len(record) != length:
+    if len(record) != length or zlib.crc32(record) != checksum:
         return None
-    if zlib.crc32(record, zlib.crc32(checked)) != checksum:
-        return None
-    return tag, record
+    return _Record(position, tag, synced_bytes, record)
 
 
-def _parse(data: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield position, tag and bytes of every whole record from the start."""
-    position = 0
-    while (found := _read_at(data, position)) is not None:
-        tag, record = found
-        yield position, tag, record
-        position += _HEADER.size + len(record)
+def _read_records(data: bytes, seed: bytes) -> Iterator[_Record]:
+    """Yield every whole record from the start of a segment to the first that is none."""
+    position = _PREAMBLE_BYTES
+    while (record := _read_at(data, position, seed)) is not None:
+        yield record
+        position = record.end
 
 
-def _holds_record_after(data: bytes, position: int) -> bool:
-    """Return whether a whole record follows what does not read back: then it is no torn end."""
-    marker = struct.pack(">I", _MAGIC)
-    offset = _HEADER.size - len(marker)
-    found = data.find(marker, position + offset + 1)
+def _is_promised(data: bytes, position: int, seed: bytes) -> bool:
+    """Return whether a record behind a damaged place says that the place had been synced."""
+    found = data.find(_MARKER, position + 1)
     while found != -1:
-        if _read_at(data, found - offset) is not None:
+        record = _read_at(data, found, seed)
+        if record is not None and record.synced_bytes > position:
             return True
-        found = data.find(marker, found + 1)
+        found = data.find(_MARKER, found + 1)
     return False
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the creation or deletion of files in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
