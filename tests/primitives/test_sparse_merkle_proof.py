@@ -82,12 +82,17 @@ def inner_node_as_leaf():
 
 def forgeries():
     """Yield (name, root, key hash, value hash or None, proof) that are all wrong."""
+    yield from forgeries_about_keys()
+    yield from forgeries_of_siblings()
+    yield from forgeries_of_lengths()
+
+
+def forgeries_about_keys():
     value = STATE[PRESENT]
     siblings = PROOF.siblings
     occupied, vacant = prove(STORE, 0, OCCUPIED), prove(STORE, 0, VACANT)
     fake_key, fake_value = inner_node_as_leaf()
     other = next(key for key in STATE if key[0] >> 7 != PRESENT[0] >> 7)
-    leaf_below = hash_leaf(PRESENT, value)
     yield "another value", ROOT, PRESENT, flipped(value), PROOF
     yield "another root", flipped(ROOT), PRESENT, value, PROOF
     yield "the proof of another key", ROOT, other, STATE[other], PROOF
@@ -121,6 +126,12 @@ def forgeries():
         Proof(siblings[:-1], (fake_key, fake_value)),
     )
     yield "an inner node as leaf", ROOT, fake_key, fake_value, Proof(siblings[:-1])
+
+
+def forgeries_of_siblings():
+    value = STATE[PRESENT]
+    siblings = PROOF.siblings
+    leaf_below = hash_leaf(PRESENT, value)
     yield "a leaf as inner node", ROOT, PRESENT, value, with_siblings(PROOF, *siblings, value)
     yield "a leaf's hash as value", ROOT, PRESENT, leaf_below, PROOF
     yield (
@@ -144,6 +155,12 @@ def forgeries():
     yield "siblings upside down", ROOT, PRESENT, value, with_siblings(PROOF, *siblings[::-1])
     yield "the first bit of the key flipped", ROOT, flipped(PRESENT, 255), value, PROOF
     yield "the last bit of the key flipped", ROOT, flipped(PRESENT), value, PROOF
+
+
+def forgeries_of_lengths():
+    value = STATE[PRESENT]
+    siblings = PROOF.siblings
+    occupied = prove(STORE, 0, OCCUPIED)
     yield "more siblings than bits", ROOT, PRESENT, value, Proof((ZERO_HASH,) * 257)
     yield (
         "a short sibling",
