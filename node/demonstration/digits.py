@@ -221,7 +221,7 @@ def _show_prediction(
     console.print(
         f"\nthe image shows a {labels[0]}, the model says [bold]{prediction.class_names[0]}[/]"
         f" (probability {max(prediction.probabilities[0]):.2f}, height {prediction.height});"
-        " ask it yourself:\n"
+        " ask it:\n"
     )
     # Not through the console, which would wrap a line that is to be pasted.
     print(f"curl -s {url}/v2/models/{MODEL}/infer -d '{json.dumps(request)}'")  # noqa: T201

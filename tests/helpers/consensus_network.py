@@ -239,9 +239,7 @@ class Node:
                 body = b"" if action.must_be_empty else self.choose(action.parent.block_id)
                 wall = self.clock.wall_ms
                 parent_id = action.parent.block_id
-                self.later(
-                    (0, 2), BlockBuilt(action.view, parent_id, body, body_root(body), wall)
-                )
+                self.later((0, 2), BlockBuilt(action.view, parent_id, body, body_root(body), wall))
             case FinalizeBlocks():
                 self.finalize(action)
             case ServeBlocks():
@@ -401,9 +399,9 @@ class Network:
                 held = self.votes.get((node.index, message.view, kind))
                 assert held is None or find_vote_conflict(held, message) is None, "double vote"
             self.votes[node.index, message.view, message.kind] = message
-            assert any(
-                decode_record(record).vote == message for record, _ in node.disk.records
-            ), "a vote left before its record was persisted"
+            assert any(decode_record(record).vote == message for record, _ in node.disk.records), (
+                "a vote left before its record was persisted"
+            )
         if isinstance(message, PrePrepare) and message.header.proposer == node.own_index:
             key = (node.index, message.header.view)
             assert self.proposals.setdefault(key, message.block_id) == message.block_id
