@@ -4,6 +4,7 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 PACKAGES := primitives ml_runtime incentives ledger consensus p2p node quorate
+COVERED := primitives incentives ledger consensus
 WORKERS ?= 2
 ARGS ?=
 
@@ -20,7 +21,7 @@ READY := $(VENV)/.ready-$(shell cat requirements/development.lock pyproject.toml
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest simulate bench \
+.PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest coverage simulate bench \
 	test-docker image lock clean clean-all
 
 help: ## list the targets
@@ -68,6 +69,10 @@ tidy: $(READY) ## sizes, names, floats, documents
 
 pytest: $(READY)
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+coverage: $(READY) ## branches of the packages that validators agree through: all of them, or it fails
+	@$(BIN)/pytest -n $(WORKERS) $(COVERED:%=tests/%) $(COVERED:%=--cov=%) \
+		--cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered $(ARGS)
 
 simulate: $(READY) ## the real core under seeded faults: make simulate ARGS='--seed 7'
 	@$(BIN)/python -m tests.simulator $(ARGS)
