@@ -43,7 +43,6 @@ class BlockEntry:
     execution_requested : ``ExecuteBlock`` has been emitted.
     state_root : the root after executing it, once known.
     retry_at_ms : not to be judged again before.
-    from_catch_up : came as a final block.
     """
 
     pre_prepare: PrePrepare
@@ -55,7 +54,6 @@ class BlockEntry:
     execution_requested: bool = False
     state_root: bytes | None = None
     retry_at_ms: int = 0
-    from_catch_up: bool = False
 
     @property
     def header(self) -> BlockHeader:

@@ -309,4 +309,5 @@ class Core:
         for vote in history.votes:
             state.safety.restore(vote)
             self._tally.count(vote)
-        state.actions.clear()
+        # What a restored vote or certificate would have made us send was sent before.
+        state.actions = [each for each in state.actions if not isinstance(each, Broadcast)]

@@ -131,6 +131,7 @@ class Finality:
         state.log.set_final(certificate.view)
         state.safety.raise_floor(certificate.view)
         state.pacemaker.note_progress()
+        self._proposals.reconsider()
         state.emit(FinalizeBlocks(tuple(each.pre_prepare.block for each in chain), certificate))
         if discarded:
             state.emit(DiscardBlocks(discarded))

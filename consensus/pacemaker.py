@@ -66,8 +66,8 @@ class Pacemaker:
 
     def start(self, now_ms: int) -> None:
         """Begin all waits."""
-        self._last_block_ms = now_ms
-        self.enter(self.view, now_ms)
+        self._last_block_ms = self._entered_ms = now_ms
+        self.retransmit_at_ms = now_ms + self._retransmit_wait_ms
 
     def enter(self, view: int, now_ms: int) -> None:
         """Begin a view."""

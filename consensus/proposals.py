@@ -57,8 +57,8 @@ class Proposals:
         self._state = state
         self._tally = tally
         self._building: _Building | None = None
-        # View of the last block built that was empty without a reason to propose it.
-        self._unneeded_view = 0
+        # View for which a block was built that was empty without a reason to propose it.
+        self._unneeded_view: int | None = None
         self.timely_at_ms: int | None = None
 
     def judge(self) -> bool:
@@ -137,9 +137,7 @@ class Proposals:
         ):
             return None
         urgent = (
-            state.transactions_pending
-            and self._unneeded_view != state.view
-            and len(state.log.prepared_views) <= state.parameters.unfinal_blocks_max
+            state.transactions_pending and self._unneeded_view != state.view and self._has_room()
         )
         return state.pacemaker.compute_proposal_ms(transactions_pending=urgent)
 
@@ -147,7 +145,11 @@ class Proposals:
         """Note whether transactions are pending; new ones are reason to ask for a block again."""
         self._state.transactions_pending = event.pending
         if event.pending:
-            self._unneeded_view = 0
+            self.reconsider()
+
+    def reconsider(self) -> None:
+        """Note that a block built now may hold what the last one could not."""
+        self._unneeded_view = None
 
     def on_built(self, event: BlockBuilt) -> None:
         """Propose the block that the driver has built, if it is still wanted."""
@@ -252,6 +254,11 @@ class Proposals:
             state.tree.count_non_empty(chain) >= state.parameters.unfinal_blocks_max
             or state.tree.count_held() >= state.parameters.held_blocks_max
         )
+
+    def _has_room(self) -> bool:
+        """Say whether the next block may hold transactions."""
+        chain = self._choose_branch()
+        return chain is not None and not self._must_be_empty(chain)
 
     def _choose_branch(self) -> list[BlockEntry] | None:
         """Return the blocks above the final tip up to the one to build on; None if unknown.

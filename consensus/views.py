@@ -53,6 +53,7 @@ class Views:
         state = self._state
         known = (
             state.transactions_pending
+            or state.pacemaker.proposal_seen
             or state.log.highest_prepared_view > state.log.final_view
             or state.log.count_votes(VoteKind.VIEW_CHANGE, state.view) > state.validators.faults_max
         )

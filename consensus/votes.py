@@ -248,11 +248,12 @@ class VoteLog:
     def forget_votes(self, current_view: int) -> None:
         """Forget votes, not certificates, of views too far below the current one."""
         floor = current_view - VIEW_WINDOW
-        for view in range(max(self._votes_floor, self.oldest_view), floor):
-            record = self._records.get(view)
-            if record is not None:
+        if floor <= self._votes_floor:
+            return
+        for view, record in self._records.items():
+            if self._votes_floor <= view < floor:
                 record.votes = {kind: {} for kind in VoteKind}
-        self._votes_floor = max(self._votes_floor, floor)
+        self._votes_floor = floor
 
     def _is_certified(self, view: int) -> bool:
         record = self._records.get(view)

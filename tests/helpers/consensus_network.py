@@ -42,8 +42,15 @@ from consensus.events import (
     WorkChanged,
 )
 from consensus.evidence import Evidence, find_vote_conflict, verify_evidence
-from consensus.messages import Block, BlocksResponse, Message, PrePrepare, Vote
-from consensus.messages import decode_message, encode_message
+from consensus.messages import (
+    Block,
+    BlocksResponse,
+    Message,
+    PrePrepare,
+    Vote,
+    decode_message,
+    encode_message,
+)
 from consensus.parameters import Parameters
 from consensus.records import decode_record
 from consensus.recovery import Recovered
@@ -95,10 +102,12 @@ class Disk:
 class Node:
     """One core, its driver and its disk."""
 
-    def __init__(self, network: Network, index: int) -> None:
+    def __init__(self, network: Network, index: int, identity: int) -> None:
         self.network = network
         self.index = index
-        self.own_index = index if index < network.validator_count else None
+        # What others know it by; a twin shares it with its original.
+        self.identity = identity
+        self.own_index = identity if identity < network.validator_count else None
         self.disk = Disk()
         self.core: Core | None = None
         self.incarnation = 0
@@ -133,9 +142,9 @@ class Node:
         )
         self.perform(self.core.start(self.clock))
         for other in self.network.nodes:
-            if other is not self and other.core is not None:
-                self.step(PeerConnected(other.index))
-                other.step(PeerConnected(self.index))
+            if other.identity != self.identity and other.core is not None:
+                self.step(PeerConnected(other.identity))
+                other.step(PeerConnected(self.identity))
         self.step(WorkChanged(self.has_work()))
 
     def crash(self) -> None:
@@ -198,12 +207,21 @@ class Node:
                 ]
             case Broadcast():
                 self.network.check_outgoing(self, action.message)
-                for other in self.network.nodes:
-                    if other is not self:
-                        self.network.send(self.index, other.index, action.message)
+                self.network.broadcast(self, action.message)
             case Send():
                 self.network.check_outgoing(self, action.message)
-                self.network.send(self.index, action.peer, action.message)
+                self.network.send_to_identity(self, action.peer, action.message)
+            case RaiseAlarm() | ReportEvidence() | ReportPeer():
+                self.note_report(action)
+            case DiscardBlocks():
+                self.discarded.extend(action.block_ids)
+                for block_id in action.block_ids:
+                    self.bodies.pop(block_id, None)
+            case _:
+                self.perform_ledger(action)
+
+    def note_report(self, action: RaiseAlarm | ReportEvidence | ReportPeer) -> None:
+        match action:
             case RaiseAlarm():
                 self.alarms.append(action)
             case ReportEvidence():
@@ -211,12 +229,6 @@ class Node:
                 self.evidence.append(action.evidence)
             case ReportPeer():
                 self.peer_faults.append(action)
-            case DiscardBlocks():
-                self.discarded.extend(action.block_ids)
-                for block_id in action.block_ids:
-                    self.bodies.pop(block_id, None)
-            case _:
-                self.perform_ledger(action)
 
     def perform_ledger(self, action: Action) -> None:
         match action:
@@ -274,7 +286,8 @@ class Node:
             if certificate is not None:
                 blocks = blocks[:length]
                 break
-        self.network.send(self.index, action.peer, BlocksResponse(tuple(blocks), certificate))
+        response = BlocksResponse(tuple(blocks), certificate)
+        self.network.send_to_identity(self, action.peer, response)
 
     def later(self, wait_ms: tuple[int, int], event: Event) -> None:
         at = self.network.now_ms + self.network.random.randint(*wait_ms)
@@ -294,6 +307,8 @@ class Network:
     ----------
     seed : of everything random.
     validators, observers : how many; observers have the indices after the validators.
+    twins : validators that run twice with one key, the second time after all other nodes. Both are
+        Byzantine to the others.
     faults : may be replaced while it runs.
     """
 
@@ -302,6 +317,7 @@ class Network:
         seed: int = 0,
         validators: int = 4,
         observers: int = 0,
+        twins: tuple[int, ...] = (),
         faults: Faults | None = None,
         parameters: Parameters | None = None,
     ) -> None:
@@ -312,13 +328,14 @@ class Network:
         self.faults = faults or Faults()
         self.now_ms = 0
         self.transactions: set[int] = set()
-        self.nodes = [Node(self, index) for index in range(validators + observers)]
-        self.byzantine: set[int] = set()
+        identities = [*range(validators + observers), *twins]
+        self.nodes = [Node(self, index, identity) for index, identity in enumerate(identities)]
+        self.byzantine = set(twins)
         self.chain: list[bytes] = []
         self.votes: dict[tuple[int, int, VoteKind], Vote] = {}
         self.proposals: dict[tuple[int, int], bytes] = {}
         # Called with (source, target, message); True means that it takes the message over.
-        self.tap: Callable[[int, int, Message], bool] = lambda source, target, message: False
+        self.tap: Callable[[Node, Node, Message], bool] = lambda source, target, message: False
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = 0
         self._ticks: dict[int, int] = {}
@@ -366,33 +383,49 @@ class Network:
 
         self.at(time_ms, happen)
 
-    def send(self, source: int, target: int, message: Message) -> None:
-        if self.tap(source, target, message):
-            return
-        self.deliver(source, target, message)
+    @property
+    def honest(self) -> list[Node]:
+        """The nodes that follow the protocol."""
+        return [node for node in self.nodes if node.identity not in self.byzantine]
 
-    def deliver(self, source: int, target: int, message: Message) -> None:
+    def broadcast(self, source: Node, message: Message) -> None:
+        for node in self.nodes:
+            if node.identity != source.identity:
+                self.send(source, node, message)
+
+    def send_to_identity(self, source: Node, identity: int, message: Message) -> None:
+        for node in self.nodes:
+            if node.identity == identity:
+                self.send(source, node, message)
+
+    def send(self, source: Node, target: Node, message: Message) -> None:
+        if not self.tap(source, target, message):
+            self.deliver(source, target, message)
+
+    def deliver(self, source: Node, target: Node, message: Message) -> None:
         faults = self.faults
-        if faults.is_cut(source, target) or self.random.randrange(1000) < faults.loss:
+        if faults.is_cut(source.index, target.index) or self.random.randrange(1000) < faults.loss:
             return
         data = encode_message(message)
         copies = 2 if self.random.randrange(1000) < faults.duplication else 1
         for _ in range(copies):
             at = self.now_ms + self.random.randint(*faults.delay_ms)
-            event = MessageReceived(source, decode_message(data))
-            self.at(at, lambda event=event: self.nodes[target].step(event))
+            event = MessageReceived(source.identity, decode_message(data))
+            self.at(at, lambda event=event: target.step(event))
 
     def check_final(self, node: Node, block: Block) -> None:
         height = block.header.height
+        if node.identity in self.byzantine:
+            return
         if height > len(self.chain):
             self.chain.append(block.block_id)
         assert self.chain[height - 1] == block.block_id, f"fork at height {height}"
-        numbers = [each for each in decode_transactions(block.body)]
+        numbers = decode_transactions(block.body)
         assert len(set(numbers)) == len(numbers)
 
     def check_outgoing(self, node: Node, message: Message) -> None:
         """No correct node ever contradicts itself, and disks come before the wire."""
-        if node.index in self.byzantine:
+        if node.identity in self.byzantine:
             return
         if isinstance(message, Vote) and message.validator == node.own_index:
             for kind in VoteKind:
@@ -407,7 +440,7 @@ class Network:
             assert self.proposals.setdefault(key, message.block_id) == message.block_id
 
     def heights(self) -> list[int]:
-        return [node.height for node in self.nodes]
+        return [node.height for node in self.honest]
 
     def count_views(self) -> int:
         return max(node.core.state.view for node in self.nodes if node.core is not None)
