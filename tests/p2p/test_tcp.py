@@ -299,7 +299,7 @@ def test_a_peer_that_takes_too_long_is_reset() -> None:
             wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
             wire.writer.write(hello_of(0))
             await member.expect("connected", 0)
-            for _ in range(8):
+            for _ in range(15):
                 member.network.send(0, Channel.SYNC, bytes(1024 * 1024))
             await member.expect("disconnected", 0)
             assert not member.network.counters["peers_stuck"]
@@ -395,12 +395,22 @@ def test_who_never_finishes_the_handshake_is_let_go(loop: str) -> None:
             reader, writer = await asyncio.open_connection(HOST, member.network.port)
             assert await reader.read() == b""
             writer.transport.abort()
-            async with calling(member, make_member_identity(0)) as wire:
-                assert await wire.read_until_closed() == hello_of(1)
-            assert member.network.counters["handshakes_failed"] == 2
+            assert member.network.counters["handshakes_failed"] == 1
             assert member.network.statistics()["handshakes_pending"] == 0
 
     run(test, loop)
+
+
+def test_a_member_that_never_says_hello_is_let_go() -> None:
+    async def test() -> None:
+        member = make_member(1, {0: 0}, timing=NetworkTiming(handshake_timeout_s=1.0))
+        async with running(member), calling(member, make_member_identity(0)) as wire:
+            # On a machine that is slow enough our own hello does not make it either.
+            assert await wire.read_until_closed() in {b"", hello_of(1)}
+            await member.wait_for_count("handshakes_failed")
+            assert member.events.empty()
+
+    run(test)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

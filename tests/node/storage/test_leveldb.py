@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,24 @@ def test_an_iteration_shows_the_store_as_it_was_when_it_was_asked_for(tmp_path: 
     asked_for = store.iterate()
     store.write([(b"b", b"2")], [], sync=False)
     assert list(asked_for) == [(b"a", b"1")]
+    store.close()
+
+
+def test_every_range_over_a_few_keys_is_right_in_both_directions(tmp_path: Path) -> None:
+    """Backwards, plyvel misses a key that equals the start of its range and is alone in it."""
+    bounds = [None, b"", b"a", b"aa", b"b", b"bb", b"c", b"cc"]
+    store = LevelKeyValueStore(tmp_path)
+    for keys in ([], [b"a"], [b"b"], [b"a", b"b"], [b"a", b"c"], [b"a", b"b", b"c"]):
+        store.write([(key, b"") for key in keys], [], sync=False)
+        for start, stop in product(bounds, bounds):
+            expected = [
+                key
+                for key in keys
+                if (start is None or key >= start) and (stop is None or key < stop)
+            ]
+            assert [key for key, _ in store.iterate(start, stop)] == expected
+            assert [key for key, _ in store.iterate(start, stop, reverse=True)] == expected[::-1]
+        store.write([], keys, sync=False)
     store.close()
 
 

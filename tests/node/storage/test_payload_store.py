@@ -298,7 +298,7 @@ FOLDERS: pytest.TempPathFactory
 
 
 class TestPayloadStoreAgainstDictionary(PayloadStoreAgainstDictionary.TestCase):
-    settings = settings(max_examples=25, stateful_step_count=20)
+    settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
 
     @pytest.fixture(autouse=True)
     def _folders(self, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -59,7 +59,7 @@ def test_records_that_were_just_appended_are_listed_too(tmp_path: Path) -> None:
     log.close()
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(st.binary(max_size=40), max_size=4), max_size=8), st.integers(60, 300))
 def test_any_turns_come_back_from_segments_of_any_size(
     tmp_path_factory: pytest.TempPathFactory, turns: list[list[bytes]], segment_bytes_max: int
@@ -117,7 +117,7 @@ def test_a_hole_in_what_was_synced_is_corruption(tmp_path: Path) -> None:
         WriteAheadLog(tmp_path)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_one_changed_byte_never_changes_what_was_promised(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
