@@ -119,7 +119,7 @@ def test_enumerations_encode_as_their_number():
         INTEGER_MIN - 1,
         "\ud800",
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_not_part_of_the_encoding_cannot_be_encoded(value):
     for place in (value, [value], [[0, value]]):
