@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from typing import TypeVar
 
 from consensus.actions import Action
 from consensus.core import Core
@@ -20,6 +21,8 @@ from primitives.certificates import Certificate, VoteKind, vote_signing_bytes
 from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader
 from primitives.validator_set import ValidatorSet
+
+ActionT = TypeVar("ActionT")
 
 CHAIN_ID = sha256(b"test chain").digest()
 EMPTY_BODY_ROOT = sha256(b"").digest()
@@ -174,3 +177,8 @@ class Bench:
         self.now_ms += after_ms
         self.wall_ms += after_ms
         return self.core.step(event, self.clock)
+
+
+def of_kind(actions: Sequence[Action], kind: type[ActionT]) -> list[ActionT]:
+    """Return the actions of one kind."""
+    return [action for action in actions if isinstance(action, kind)]
