@@ -1,8 +1,10 @@
 """What a validator does that has lost its records: watch until it cannot contradict itself.
 
-It may have signed for any view up to the one it had reached, which was hardly ahead of what others
-report now. So it signs nothing until a block is final that lies `VIEW_WINDOW` views above what
-f + 1 others report. Source: docs/spec/consensus.md §7.
+It may have signed for any view up to the one it had reached, and the others were then hardly
+behind. So it first catches up by certificates with as many validators as surely answer, and then
+signs nothing until a block is final that lies `VIEW_WINDOW` views above that point. Views that are
+merely claimed, without certificates that lead there, count for nothing, so a liar cannot prolong
+it. Source: docs/spec/consensus.md §7.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ class Probation:
 
     def __init__(self, state: State, *, records_lost: bool) -> None:
         self._state = state
-        # Validator index → the view it first reported. At most n entries.
-        self._reports: dict[int, int] = {}
+        # Validators seen in a view that we had reached too. At most n entries.
+        self._caught_up_with: set[int] = set()
         self._signs_above: int | None = None
         state.is_on_probation = records_lost and state.validators.count > 1
         state.update_signing()
@@ -36,14 +38,11 @@ class Probation:
         state = self._state
         if not state.is_on_probation or self._signs_above is not None:
             return
-        if peer == state.own_index or not 0 <= peer < state.validators.count:
-            return
-        self._reports.setdefault(peer, view)
-        faults = state.validators.faults_max
-        if len(self._reports) >= state.validators.quorum - 1 and len(self._reports) > faults:
-            # At least one of the f + 1 highest reports is a correct validator's.
-            highest = sorted(self._reports.values(), reverse=True)
-            self._signs_above = highest[faults] + VIEW_WINDOW
+        is_other = peer != state.own_index and 0 <= peer < state.validators.count
+        if is_other and view <= state.view:
+            self._caught_up_with.add(peer)
+        if len(self._caught_up_with) >= state.validators.quorum - 1:
+            self._signs_above = state.view + VIEW_WINDOW
 
     def update(self) -> None:
         """End the probation if it is time."""
