@@ -1,7 +1,7 @@
 """Times learning a batch against scikit-learn's ``partial_fit``, side by side in one run.
 
 Both learn the same batch again and again, in turn; figures are medians of the runs, the ratio is
-that of the medians. Dense: digits, 64 features, 10 classes; sparse: 20 of 1,000 features, 2 classes.
+that of the medians. Dense: digits, 64 features, 10 classes; sparse: 20 of 1,000 features.
 
     python benchmarks/kernels.py [--runs 15]
 """

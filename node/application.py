@@ -201,7 +201,7 @@ class Node:
         stack.callback(database.close)
         store = LedgerStore(database)
         # A node that has a chain but no log may have signed what it no longer knows.
-        wal_lost = not store.is_new and not self._home.wal_folder.exists()
+        wal_lost = not store.is_new and not any(self._home.wal_folder.glob("*"))
         store.initialise(self._genesis)
         payloads = PayloadStore(self._home.payload_folder)
         stack.callback(payloads.close)

@@ -6,9 +6,6 @@ never holds one up.
 
 from __future__ import annotations
 
-from p2p.frames import Channel
-from p2p.tcp import PeerNetwork
-
 from consensus.messages import (
     BlockRequest,
     BlockResponse,
@@ -22,6 +19,8 @@ from consensus.messages import (
     Vote,
     encode_message,
 )
+from p2p.frames import Channel
+from p2p.tcp import PeerNetwork
 
 __all__ = ["CONSENSUS_CHANNELS", "PeerMessageDoor"]
 

@@ -25,7 +25,7 @@ from node.api.store_folder import StoreFolder
 from node.log_format import start_logging
 from node.parent_watch import watch_parent
 from node.storage.leveldb import LevelKeyValueStore
-from primitives.errors import CorruptStateError
+from primitives.errors import CorruptStateError, InvalidInputError
 
 __all__ = ["main"]
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         watch_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         follower = Follower(StoreFolder(options.home, LevelKeyValueStore))
-    except CorruptStateError as error:
+    except (CorruptStateError, InvalidInputError) as error:
         _log.error("the read store cannot be opened: %s", error)
         return 1
     service = ApiService(
