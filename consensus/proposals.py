@@ -91,6 +91,10 @@ class Proposals:
         entry = self._find_current()
         if entry is None or entry.judgement is not Judgement.VALID or entry.prepared_here:
             return False
+        if state.tree.get_chain(entry.header.block_id) is None:
+            # An own proposal from before a restart: its parent, which others prepared, was in no
+            # record of ours and has to be fetched first.
+            return False
         blocks = self.collect_blocks(entry)
         signed = state.safety.sign_prepare(entry.pre_prepare, [each.pre_prepare for each in blocks])
         if signed is None:

@@ -26,6 +26,7 @@ from consensus.actions import (
     ValidateBlock,
 )
 from consensus.core import Core
+from consensus.errors import ContradictoryRecordsError
 from consensus.events import (
     BlockBuilt,
     BlockExecuted,
@@ -106,7 +107,22 @@ class SimulatedNode:
         recovered = Recovered(
             self.final_header, None if final is None else final.certificate, self.disk.records
         )
-        self.core = Core(
+        try:
+            self.core = self._recover(recovered)
+        except ContradictoryRecordsError:
+            # An equivocator may find both of its proposals in its log; then it stays down.
+            if self.index != simulation.plan.equivocator:
+                raise
+            return
+        self._carry_out(lambda core: core.start(self._clock()))
+        for other in simulation.nodes:
+            if other is not self and other.core is not None:
+                self.post(PeerConnected(other.index))
+                other.post(PeerConnected(self.index))
+
+    def _recover(self, recovered: Recovered) -> Core:
+        simulation = self._simulation
+        return Core(
             simulation.parameters,
             simulation.validators,
             self.index,
@@ -114,11 +130,6 @@ class SimulatedNode:
             recovered,
             simulation.verify,
         )
-        self._carry_out(lambda core: core.start(self._clock()))
-        for other in simulation.nodes:
-            if other is not self and other.core is not None:
-                self.post(PeerConnected(other.index))
-                other.post(PeerConnected(self.index))
 
     def die(self) -> None:
         """Lose everything but the disk; some of what was not synced may survive by chance."""

@@ -25,6 +25,12 @@ def test_seeds_break_nothing(first: int) -> None:
         assert Simulation(seed).run().final_height > 0
 
 
+@pytest.mark.parametrize("seed", [382, 386])
+def test_seeds_that_once_broke_hold(seed: int) -> None:
+    """An own proposal was restored without the parent that only others had recorded."""
+    assert Simulation(seed).run().final_height > 0
+
+
 @pytest.mark.parametrize("nodes", [1, 7])
 def test_smaller_and_larger_networks_break_nothing(nodes: int) -> None:
     for seed in range(3):
