@@ -432,12 +432,15 @@ class LedgerService:
             self._tasks.discard(finished)
             if finished.cancelled():
                 return
-            error = finished.exception()
-            if error is None:
+            try:
                 done(finished.result())
-            elif refused is not None and isinstance(error, InvalidInputError):
-                refused(error)
-            else:
+            except InvalidInputError as error:
+                if refused is None:
+                    self._tell.on_broken(error)
+                else:
+                    refused(error)
+            except Exception as error:
+                # Whatever else went wrong is ours: the node stops, and says so.
                 self._tell.on_broken(error)
 
         future.add_done_callback(finish)

@@ -111,15 +111,6 @@ class UnfinalBlocks:
         live = [block for block in self._blocks.values() if is_live(block.header)]
         return _merge(live).next_nonces
 
-    def find_transaction(self, transaction_id: bytes) -> Transaction | None:
-        """Return a transaction of any judged block."""
-        # A copy, because the ledger's thread reads while the event loop puts.
-        for block in list(self._blocks.values()):
-            transaction = block.transactions.get(transaction_id)
-            if transaction is not None:
-                return transaction
-        return None
-
 
 def _merge(blocks: Sequence[UnfinalBlock]) -> AncestorTransactions:
     ids: set[bytes] = set()

@@ -62,7 +62,13 @@ class KeyValueContract:
         assert snapshot.get(b"b") is None
         snapshot.close()
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+    @settings(
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
+        max_examples=60,
+    )
     @given(batches=BATCHES, start=st.none() | KEYS, stop=st.none() | KEYS)
     def test_it_equals_a_sorted_dictionary(
         self,
