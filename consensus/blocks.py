@@ -100,11 +100,10 @@ class BlockTree:
         return None if entry is None else entry.header
 
     def insert(self, entry: BlockEntry) -> None:
-        """Add a block that is not here yet."""
+        """Add a block that is not here yet and not being executed."""
         block_id = entry.header.block_id
         self._entries[block_id] = entry
-        if not entry.execution_requested:
-            self.unsettled[block_id] = entry
+        self.unsettled[block_id] = entry
         if entry.certified or self._has_certified_child(block_id):
             self.mark_certified(block_id)
 

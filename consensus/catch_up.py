@@ -12,14 +12,23 @@ Source: docs/spec/consensus.md §7.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from consensus.actions import RaiseAlarm, ReportPeer, Send
+from consensus.actions import Broadcast, RaiseAlarm, ReportPeer, Send
 from consensus.blocks import BlockEntry
-from consensus.messages import Block, BlockRequest, BlocksRequest, BlocksResponse, PrePrepare
+from consensus.messages import (
+    Block,
+    BlockRequest,
+    BlocksRequest,
+    BlocksResponse,
+    CertificateMessage,
+    PrePrepare,
+)
 from consensus.parameters import BLOCKS_PER_RESPONSE_MAX
 from consensus.state import State
 from consensus.tally import Tally
 from primitives.certificates import Certificate, VoteKind
+from primitives.errors import InvalidInputError
 from primitives.header import BlockHeader
 from primitives.keys import SIGNATURE_BYTES
 
@@ -77,11 +86,6 @@ class CatchUp:
         due = [request.due_ms for request in (self._fetch, self._range) if request is not None]
         return min(due) if due else None
 
-    @property
-    def staged_count(self) -> int:
-        """How many blocks wait for their proof."""
-        return len(self._staged)
-
     def update(self) -> bool:
         """Find out what is missing and ask for it; False, since nothing else follows at once."""
         state = self._state
@@ -101,9 +105,7 @@ class CatchUp:
 
     def on_block(self, peer: int, pre_prepare: PrePrepare) -> None:
         """Take a block whose id is certified, directly or as an ancestor."""
-        state = self._state
-        if pre_prepare.header.view > state.log.final_view:
-            state.tree.insert(BlockEntry(pre_prepare, source=peer, certified=True))
+        self._state.tree.insert(BlockEntry(pre_prepare, source=peer, certified=True))
 
     def on_block_response(self, peer: int, pre_prepare: PrePrepare) -> None:
         """Take the block that we asked for."""
@@ -136,6 +138,8 @@ class CatchUp:
             # Blocks became final meanwhile by themselves, so the question has changed.
             self._staged.clear()
         elif not self._stage(response.blocks):
+            if self._proves_fork(response):
+                self._report_fork(response.blocks[-1].block_id)
             self._refuse_batch(peer, "unlinked_blocks")
         elif response.certificate is not None:
             self._prove(peer, response.certificate)
@@ -168,13 +172,44 @@ class CatchUp:
         if certificate is None or state.tree.get_chain(certificate.block_id) is not None:
             return None
         if state.tree.find_missing(certificate.block_id) is None:
-            state.halt(
-                "fork",
-                f"block {certificate.block_id.hex()} is committed but does not descend from our "
-                f"final block {state.tree.final.block_id.hex()}",
-            )
+            self._report_fork(certificate.block_id)
             return None
         return certificate
+
+    def _report_fork(self, block_id: bytes) -> None:
+        """Stop, and show the others what was final here: next to what they have it is evidence."""
+        state = self._state
+        if state.final_certificate is not None and not state.is_halted:
+            state.emit(Broadcast(CertificateMessage(state.final_certificate)))
+        state.halt(
+            "fork",
+            f"block {block_id.hex()} is committed but does not descend from our final block "
+            f"{state.tree.final.block_id.hex()}",
+        )
+
+    def _proves_fork(self, response: BlocksResponse) -> bool:
+        """Say whether a batch shows a committed chain that passes our final block by.
+
+        The block above our final one names another parent, and a commit certificate that verifies
+        stands at the end of what links up from there.
+        """
+        certificate = response.certificate
+        first, last = response.blocks[0].header, response.blocks[-1].header
+        if (
+            certificate is None
+            or certificate.kind is not VoteKind.COMMIT
+            or certificate.block_id != last.block_id
+            or certificate.epoch != self._state.parameters.epoch
+            or first.height != self._state.tree.final.height + 1
+            or first.parent_id == self._state.tree.final.block_id
+            or not _are_linked(response.blocks)
+        ):
+            return False
+        try:
+            self._state.log.check_certificate(certificate)
+        except InvalidInputError:
+            return False
+        return True
 
     def _find_wanted(self) -> bytes | None:
         """Return the block that is missing below the highest prepared one."""
@@ -268,3 +303,11 @@ class CatchUp:
     def _refuse_batch(self, peer: int, code: str) -> None:
         self._staged.clear()
         self._state.emit(ReportPeer(peer, code))
+
+
+def _are_linked(blocks: tuple[Block, ...]) -> bool:
+    return all(
+        child.header.parent_id == parent.block_id
+        and child.header.height == parent.header.height + 1
+        for parent, child in pairwise(blocks)
+    )

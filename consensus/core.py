@@ -242,15 +242,19 @@ class Core:
     def _settle(self) -> list[Action]:
         """Apply the rules until nothing changes, and hand out the actions."""
         for _ in range(RULE_PASSES_MAX):
-            changed = False
-            for rule in self._rules:
-                changed |= rule()
-            if not changed:
+            if not self._apply_rules():
                 break
         self._probation.update()
         self._retransmission.run()
         actions, self._state.actions = self._state.actions, []
         return actions
+
+    def _apply_rules(self) -> bool:
+        """Apply every rule once; say whether any found something to do."""
+        changed = False
+        for rule in self._rules:
+            changed |= rule()
+        return changed
 
     def _lead_or_give_up(self) -> bool:
         self._views.update_work()

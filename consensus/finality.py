@@ -148,7 +148,9 @@ class Finality:
         state = self._state
         if state.safety.get_vote(VoteKind.COMMIT, certificate.view) is not None:
             return False
-        blocks = self._proposals.collect_blocks(entry)
+        blocks = [
+            each for each in state.tree.get_chain(entry.header.block_id) or () if not each.durable
+        ]
         signed = state.safety.sign_commit(
             certificate, state_root, [each.pre_prepare for each in blocks]
         )

@@ -321,7 +321,7 @@ def _transfer_fields(
             return (_Kind.BLOCK_RESPONSE.value, *_pre_prepare_fields(message.pre_prepare))
         case BlocksRequest():
             return (_Kind.BLOCKS_REQUEST.value, message.from_height, message.count)
-        case BlocksResponse():
+        case _:
             blocks = [(block.header.encode(), block.body) for block in message.blocks]
             return (_Kind.BLOCKS_RESPONSE.value, blocks, _encode_optional(message.certificate))
 

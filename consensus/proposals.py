@@ -91,11 +91,11 @@ class Proposals:
         entry = self._find_current()
         if entry is None or entry.judgement is not Judgement.VALID or entry.prepared_here:
             return False
-        if state.tree.get_chain(entry.header.block_id) is None:
-            # An own proposal from before a restart: its parent, which others prepared, was in no
-            # record of ours and has to be fetched first.
+        chain = state.tree.get_chain(entry.header.block_id)
+        if chain is None or any(each.judgement is not Judgement.VALID for each in chain):
+            # An own proposal out of a log that lacks its parent, which has to be fetched first.
             return False
-        blocks = self.collect_blocks(entry)
+        blocks = [each for each in chain if not each.durable]
         signed = state.safety.sign_prepare(entry.pre_prepare, [each.pre_prepare for each in blocks])
         if signed is None:
             return False
@@ -104,13 +104,6 @@ class Proposals:
         entry.prepared_here = True
         self._tally.cast(signed)
         return True
-
-    def collect_blocks(self, entry: BlockEntry) -> list[BlockEntry]:
-        """Return the block and its unfinal ancestors that no record holds yet, ascending."""
-        chain = self._state.tree.get_chain(entry.header.block_id)
-        if chain is None:
-            raise InvariantViolationError("a vote was to be cast for a block without its ancestors")
-        return [each for each in chain if not each.durable]
 
     def propose(self) -> bool:
         """Ask the driver for a block if this validator is to lead now; say whether it was asked."""
@@ -174,12 +167,14 @@ class Proposals:
         if is_empty and state.now_ms < state.pacemaker.grace_until_ms:
             self._unneeded_view = event.view
             return
-        if state.tree.get_chain(building.parent.block_id) is not None:
-            self._make_proposal(building, event)
+        chain = state.tree.get_chain(building.parent.block_id)
+        if chain is not None:
+            self._make_proposal(building.parent, chain, event)
 
-    def _make_proposal(self, building: _Building, event: BlockBuilt) -> None:
+    def _make_proposal(
+        self, parent: BlockHeader, chain: list[BlockEntry], event: BlockBuilt
+    ) -> None:
         state = self._state
-        parent = building.parent
         header = BlockHeader(
             protocol_version=state.parameters.protocol_version,
             chain_id=state.parameters.chain_id,
@@ -192,11 +187,18 @@ class Proposals:
             proposer=state.leader,
             body_root=event.body_root,
         )
+        blocks = [each for each in chain if not each.durable]
         signed = state.safety.sign_proposal(
-            header, event.body, self._parent_certificate(parent), self._collect_gap(parent.view)
+            header,
+            event.body,
+            self._parent_certificate(parent),
+            self._collect_gap(parent.view),
+            [each.pre_prepare for each in blocks],
         )
         if signed is None:
             return
+        for each in blocks:
+            each.durable = True
         pre_prepare, record = signed
         state.emit(record)
         state.emit(Broadcast(pre_prepare))

@@ -138,8 +138,15 @@ class SafetyGuard:
         body: bytes,
         parent_certificate: Certificate | None,
         view_change_certificates: tuple[Certificate, ...],
+        ancestors: Sequence[PrePrepare] = (),
     ) -> tuple[PrePrepare, Persist] | None:
         """Sign a proposal, unless a rule forbids it.
+
+        Parameters
+        ----------
+        header, body : the block.
+        parent_certificate, view_change_certificates : what justifies it.
+        ancestors : proposals that no record holds yet, ascending.
 
         Returns
         -------
@@ -156,7 +163,7 @@ class SafetyGuard:
             header, body, parent_certificate, view_change_certificates, signature
         )
         self._proposals[view] = pre_prepare
-        return pre_prepare, Persist(encode_record(None, (), (pre_prepare,)), view)
+        return pre_prepare, Persist(encode_record(None, (), (*ancestors, pre_prepare)), view)
 
     def sign_prepare(
         self, pre_prepare: PrePrepare, blocks: Sequence[PrePrepare]

@@ -106,15 +106,24 @@ class Tally:
         contradicts = state.log.record(certificate.view).contradicts(certificate)
         self._report(state.log.add_certificate(certificate))
         if contradicts:
-            state.halt(
-                "contradicting_certificates",
-                f"certificates for view {certificate.view} contradict each other: "
-                "more validators are faulty than can be tolerated",
-            )
+            self._report_contradiction(certificate)
         if certificate.kind is not VoteKind.VIEW_CHANGE:
             state.tree.mark_certified(certificate.block_id)
-        if relay:
+        if relay and not contradicts:
             state.emit(Broadcast(CertificateMessage(certificate)))
+
+    def _report_contradiction(self, certificate: Certificate) -> None:
+        """Stop, and show both sides to the others, who may have seen one: that names culprits."""
+        state = self._state
+        if not state.is_halted:
+            held = state.log.record(certificate.view).certificates.values()
+            for each in (*held, certificate):
+                state.emit(Broadcast(CertificateMessage(each)))
+        state.halt(
+            "contradicting_certificates",
+            f"certificates for view {certificate.view} contradict each other: "
+            "more validators are faulty than can be tolerated",
+        )
 
     def _report(self, evidence: list[Evidence]) -> None:
         for each in evidence:

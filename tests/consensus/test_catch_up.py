@@ -18,6 +18,7 @@ from consensus.actions import (
     ServeBlocks,
     ValidateBlock,
 )
+from consensus.blocks import BlockEntry
 from consensus.catch_up import STAGED_BLOCKS_MAX
 from consensus.events import (
     BlockExecuted,
@@ -41,6 +42,7 @@ from consensus.messages import (
 from consensus.parameters import BLOCKS_PER_RESPONSE_MAX
 from consensus.records import decode_record
 from primitives.certificates import Certificate, VoteKind
+from primitives.header import BlockHeader
 from tests.helpers.consensus import (
     GENESIS,
     Bench,
@@ -54,9 +56,9 @@ from tests.helpers.consensus_network import Faults, Network
 ROOT = b"r" * 32
 
 
-def make_chain(length: int, body: bytes = b"") -> list[PrePrepare]:
+def make_chain(length: int, body: bytes = b"", parent: BlockHeader = GENESIS) -> list[PrePrepare]:
     chain: list[PrePrepare] = []
-    parent, certificate = GENESIS, None
+    certificate = None
     for view in range(1, length + 1):
         proposal = make_pre_prepare(make_header(parent, view, body), body, certificate)
         chain.append(proposal)
@@ -400,6 +402,40 @@ def test_a_committed_block_on_another_branch_stops_the_node_with_an_alarm() -> N
     assert [alarm.code for alarm in of_kind(actions, RaiseAlarm)] == ["fork"]
     assert not bench.core.state.safety.is_on
     assert not of_kind(bench.step(Ticked(), after_ms=60_000), RaiseAlarm)
+
+
+ANOTHER_GENESIS = replace(GENESIS, timestamp_ms=GENESIS.timestamp_ms + 1)
+STRANGERS = make_chain(3, parent=ANOTHER_GENESIS)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "codes"),
+    [
+        (commit(STRANGERS[2]), ["fork"]),
+        (None, []),
+        (prepared(STRANGERS[2]), []),
+        (commit(STRANGERS[1]), []),
+        (replace(commit(STRANGERS[2]), epoch=1), []),
+        (replace(commit(STRANGERS[2]), signatures=(bytes(64),) * 3), []),
+    ],
+)
+def test_a_committed_chain_that_passes_ours_by_is_a_fork_if_it_is_proven(
+    certificate: Certificate | None, codes: list[str]
+) -> None:
+    bench = make_bench()
+    peer = ask_for_range(bench, CHAIN[7])
+    actions = respond(bench, peer, STRANGERS, certificate)
+    assert [alarm.code for alarm in of_kind(actions, RaiseAlarm)] == codes
+    assert bench.core.state.is_halted is bool(codes)
+
+
+def test_a_body_of_our_own_that_is_refused_is_blamed_on_nobody() -> None:
+    bench = make_bench()
+    entry = BlockEntry(CHAIN[0], certified=True)
+    bench.core.state.tree.insert(entry)
+    bench.core._catch_up.on_refused(entry)
+    assert bench.step(Ticked()) == []
+    assert len(bench.core.state.tree) == 0
 
 
 def test_requests_of_others_are_served() -> None:

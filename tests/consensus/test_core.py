@@ -298,3 +298,17 @@ def test_a_skipped_block_that_lost_is_handed_back() -> None:
     final = certify(VoteKind.COMMIT, 2, rival.block_id, ROOT)
     actions = bench.step(MessageReceived(2, CertificateMessage(final)))
     assert of_kind(actions, DiscardBlocks) == [DiscardBlocks((PROPOSAL.block_id,))]
+
+
+def test_an_event_that_is_none_is_our_own_bug() -> None:
+    bench = Bench()
+    with pytest.raises(AssertionError):
+        bench.step("event")
+    with pytest.raises(AssertionError):
+        bench.step(MessageReceived(1, "message"))
+
+
+def test_rules_that_never_settle_do_not_hang_the_node() -> None:
+    bench = Bench()
+    bench.core._rules = (lambda: True,)
+    assert bench.step(Ticked()) == []

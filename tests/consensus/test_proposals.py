@@ -426,3 +426,19 @@ def test_a_switched_off_leader_drops_what_was_built() -> None:
 def test_headers_are_children_of_the_block_they_name() -> None:
     header: BlockHeader = child(FIRST, 2).header
     assert (header.height, header.parent_view) == (2, 1)
+
+
+def test_a_leader_that_is_switched_off_between_question_and_answer_signs_nothing() -> None:
+    bench = Bench(own_index=1)
+    bench.step(WorkChanged(True))
+    bench.core.state.safety.switch(on=False)
+    built = BlockBuilt(1, GENESIS.block_id, b"late", body_root(b"late"), bench.wall_ms)
+    bench.core._proposals.on_built(built)
+    assert bench.core.state.actions == []
+
+
+def test_a_prepare_that_safety_refuses_is_not_sent() -> None:
+    bench = Bench()
+    propose(bench, FIRST)
+    bench.core.state.safety.restore(make_vote(VoteKind.PREPARE, 1, b"b" * 32, validator=0))
+    assert own_votes(bench.step(BlockValidated(FIRST.block_id, Verdict.VALID))) == []

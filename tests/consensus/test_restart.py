@@ -156,6 +156,30 @@ def test_a_leader_that_crashed_before_its_prepare_prepares_its_proposal() -> Non
     assert votes(bench.started) == [make_vote(VoteKind.PREPARE, 1, proposal.block_id, validator=1)]
 
 
+def test_an_own_proposal_is_recorded_with_the_ancestors_that_no_record_holds() -> None:
+    log = Log(own_index=2)
+    log.step(MessageReceived(2, CertificateMessage(PREPARED)))
+    log.step(MessageReceived(1, FIRST))
+    log.step(BlockValidated(FIRST.block_id, Verdict.VALID))
+    log.step(WorkChanged(True))
+    log.step(BlockBuilt(2, FIRST.block_id, b"two", body_root(b"two"), log.bench.wall_ms))
+    log.records = log.records[:1]
+    bench = log.restart()
+    executed = [each.block.header.height for each in of_kind(bench.started, ExecuteBlock)]
+    assert executed == [1, 2]
+    assert [vote.view for vote in votes(bench.started)] == [2]
+
+
+def test_an_own_proposal_without_its_parent_waits_for_it() -> None:
+    child = make_pre_prepare(make_header(FIRST.header, 2, b"two"), b"two", PREPARED)
+    records = [encode_record(None, (), [child])]
+    bench = Bench(own_index=2, recovered=Recovered(GENESIS, None, records))
+    assert votes(bench.started) == []
+    bench.step(MessageReceived(1, FIRST))
+    actions = bench.step(BlockValidated(FIRST.block_id, Verdict.VALID))
+    assert [vote.view for vote in votes(actions)] == [2]
+
+
 def test_fetched_blocks_under_a_commit_survive_a_restart() -> None:
     log = Log()
     second = make_pre_prepare(make_header(FIRST.header, 2, b""), b"", PREPARED)

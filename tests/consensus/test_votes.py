@@ -180,6 +180,7 @@ def test_votes_far_below_the_current_view_are_forgotten_but_certificates_are_not
     log.forget_votes(2)
     assert log.count_votes(VoteKind.VIEW_CHANGE, 1) == 3
     log.forget_votes(VIEW_WINDOW + 2)
+    log.forget_votes(VIEW_WINDOW + 1)
     assert log.count_votes(VoteKind.VIEW_CHANGE, 1) == 0
     assert log.get_certificate(VoteKind.VIEW_CHANGE, 1) is not None
 

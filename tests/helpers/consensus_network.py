@@ -332,6 +332,8 @@ class Network:
         self.nodes = [Node(self, index, identity) for index, identity in enumerate(identities)]
         self.byzantine = set(twins)
         self.chain: list[bytes] = []
+        # Off where more are Byzantine than can be tolerated.
+        self.chain_checks = True
         self.votes: dict[tuple[int, int, VoteKind], Vote] = {}
         self.proposals: dict[tuple[int, int], bytes] = {}
         # Called with (source, target, message); True means that it takes the message over.
@@ -415,7 +417,7 @@ class Network:
 
     def check_final(self, node: Node, block: Block) -> None:
         height = block.header.height
-        if node.identity in self.byzantine:
+        if node.identity in self.byzantine or not self.chain_checks:
             return
         if height > len(self.chain):
             self.chain.append(block.block_id)
