@@ -81,7 +81,7 @@ class Encoder:
                 value=str(float(np.abs(numbers).max())),
                 limit=str(_LIMIT // ONE),
             )
-        return scaled.astype(np.int64)
+        return scaled.astype(np.int64, order="C")
 
 
 def decode_encoder(value: Value) -> Encoder:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_runtime.fixed_point import INT64_SAFE
-from ml_runtime.samples import Integers, Samples, check_samples
+from ml_runtime.samples import Integers, Samples, check_samples, take_samples
 from ml_runtime.spec import LAYOUTS, ModelSpec
 from primitives.errors import InvalidInputError
 
@@ -28,6 +28,7 @@ __all__ = [
     "check_parameters",
     "copy_state",
     "learn_and_evaluate",
+    "take_covered",
 ]
 
 State: TypeAlias = dict[str, NDArray[np.int64]]
@@ -81,6 +82,9 @@ class ModelFamily(Protocol):
             ``invalid_spec``, with the setting, its value and the limit.
         """
 
+    def samples_left(self, spec: ModelSpec, state: State) -> int:
+        """Return how many more samples the bounds cover; those beyond are not learnt."""
+
     def feature_range(self, spec: ModelSpec) -> tuple[int, int]:
         """Return the least and largest feature that a model takes, Q16."""
 
@@ -102,7 +106,7 @@ class ModelFamily(Protocol):
         """Return the class of each sample, int64[n]; ties go to the lowest class."""
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
-        """Return one score for each class, int64[n, classes], Q16; the highest is predicted."""
+        """Return one score for each class, int64[n, classes], Q16; a highest is predicted."""
 
     def probabilities(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return probabilities, int64[n, classes], Q16; a row adds up to about 65536."""
@@ -111,10 +115,22 @@ class ModelFamily(Protocol):
         """Learn a batch, changing ``state`` in place; cannot fail for a checked batch."""
 
     def unlearn(self, spec: ModelSpec, state: State, samples: Samples, labels: Integers, /) -> None:
-        """Take a learnt batch back, in place, where the family supports it."""
+        """Take a learnt batch back, in place, where the family supports it.
+
+        Raises
+        ------
+        InvalidInputError
+            ``unsupported``, or ``not_learnt`` for what cannot have been learnt; nothing changes.
+        """
 
     def merge(self, spec: ModelSpec, states: Sequence[State], /) -> State:
-        """Return what learning everything that the states learnt gives, where supported."""
+        """Return what learning everything that the states learnt gives, where supported.
+
+        Raises
+        ------
+        InvalidInputError
+            ``unsupported``, or ``too_many_samples`` beyond what the bounds cover.
+        """
 
 
 def learn_and_evaluate(
@@ -144,15 +160,28 @@ def check_batch(
     """
     low, high = family.feature_range(spec)
     check_samples(samples, spec.layout, spec.feature_count, low, high)
-    if labels is not None and labels.size and int(labels.max()) >= spec.class_count:
+    if labels is None or not labels.size:
+        return
+    smallest, largest = int(labels.min()), int(labels.max())
+    if smallest < 0 or largest >= spec.class_count:
+        value = smallest if smallest < 0 else largest
         raise InvalidInputError(
             "unknown_class",
-            f"class {int(labels.max())} is unknown, the model has classes 0 to"
-            f" {spec.class_count - 1}",
+            f"class {value} is unknown, the model has classes 0 to {spec.class_count - 1}",
             field="labels",
-            value=int(labels.max()),
+            value=value,
             limit=spec.class_count - 1,
         )
+
+
+def take_covered(samples: Samples, labels: Integers, samples_left: int) -> tuple[Samples, Integers]:
+    """Return the first samples of a batch, as many as the bounds still cover.
+
+    A model stops at the same sample however the samples are cut into batches.
+    """
+    if len(labels) <= samples_left:
+        return samples, labels
+    return take_samples(samples, np.arange(samples_left)), labels[:samples_left]
 
 
 def copy_state(state: Mapping[str, NDArray[np.int64]]) -> State:

@@ -5,6 +5,10 @@ nothing else; tables and constants come in as arguments for the same reason. Eac
 in ``kernels_reference.py`` that gives the same bits. Signatures are explicit, so that a call costs
 microseconds and compilation happens when the module is loaded, once for each machine. Integer
 arithmetic does not depend on the processor, the order of loops or the number of threads.
+
+Places in the sparse loops are unsigned, because the compiler tests a signed index for being
+negative at every access, which costs more than the multiplication. Such a number must never meet a
+signed one in arithmetic: the result would be a float.
 Source: docs/spec/ml.md §2, §5.
 """
 
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 __all__ = [
@@ -20,9 +25,11 @@ __all__ = [
     "exp2_q16",
     "log2_q16",
     "log_probabilities",
+    "score_averages_sparse",
     "score_dense",
     "score_distances_dense",
     "score_distances_sparse",
+    "score_logs_sparse",
     "score_sparse",
     "softmax2",
     "sum_dense",
@@ -46,9 +53,12 @@ def _divide_rounded(value: int, divisor: int) -> int:
 @njit(f"int64(int64, {_TABLE})", **_OPTIONS)
 def log2_q16(value: int, table: Any) -> Any:
     """Return log2 of a positive integer, Q16; linear between 256 steps of an octave."""
+    # Below 1 there is no logarithm, and the table would be read outside of itself.
+    value = max(value, 1)
     exponent = 0
-    while value >> exponent > 1:
-        exponent += 1
+    for bits in (32, 16, 8, 4, 2, 1):
+        if value >> (exponent + bits) > 0:
+            exponent += bits
     # The mantissa in Q24, in [2^24, 2^25).
     mantissa = value << (24 - exponent) if exponent <= 24 else value >> (exponent - 24)
     step = (mantissa >> 16) - 256
@@ -98,9 +108,37 @@ def score_sparse(
     for sample in range(len(row_starts) - 1):
         for row in range(weights.shape[0]):
             total = 0
-            for entry in range(row_starts[sample], row_starts[sample + 1]):
-                total += weights[row, indices[entry]] * values[entry]
+            for entry in range(np.uint64(row_starts[sample]), np.uint64(row_starts[sample + 1])):
+                total += weights[row, np.uint64(indices[entry])] * values[entry]
             out[sample, row] = offsets[row] + ((total + 32768) >> 16)
+
+
+@njit(
+    f"void({_MATRIX}, {_MATRIX}, int64, int64, {_VECTOR}, {_VECTOR}, {_VECTOR}, {_MATRIX})",
+    **_OPTIONS,
+)
+def score_averages_sparse(
+    weights: Any,
+    changes: Any,
+    steps: int,
+    bias: int,
+    row_starts: Any,
+    indices: Any,
+    values: Any,
+    out: Any,
+) -> None:
+    """Write the scores under the averaged weights, averaging only those that samples touch."""
+    last = weights.shape[1] - 1
+    for row in range(weights.shape[0]):
+        mean = _divide_rounded(steps * weights[row, last] - changes[row, last], steps)
+        offset = (mean * bias + 32768) >> 16
+        for sample in range(len(row_starts) - 1):
+            total = 0
+            for entry in range(np.uint64(row_starts[sample]), np.uint64(row_starts[sample + 1])):
+                column = np.uint64(indices[entry])
+                mean = _divide_rounded(steps * weights[row, column] - changes[row, column], steps)
+                total += mean * values[entry]
+            out[sample, row] = offset + ((total + 32768) >> 16)
 
 
 @njit("int64(int64, int64)", **_OPTIONS)
@@ -112,9 +150,9 @@ def _clamp(value: int, limit: int) -> int:
     return value
 
 
-@njit("void(int64[:, ::1], int64[:, ::1], int64, int64, int64, int64, int64)", **_OPTIONS)
+@njit(f"void({_MATRIX}, {_MATRIX}, uint64, uint64, int64, int64, int64)", **_OPTIONS)
 def _move_weight(
-    weights: Any, changes: Any, row: int, column: int, amount: int, step: int, limit: int
+    weights: Any, changes: Any, row: Any, column: Any, amount: int, step: int, limit: int
 ) -> None:
     """Add to a weight, clamp it, and book the change with the step at which it happened."""
     before = weights[row, column]
@@ -170,13 +208,13 @@ def train_perceptron_sparse(
     """Do what :func:`train_perceptron_dense` does, for sparse samples."""
     columns = weights.shape[1] - 1
     for sample in range(len(row_starts) - 1):
-        start, end = row_starts[sample], row_starts[sample + 1]
+        start, end = np.uint64(row_starts[sample]), np.uint64(row_starts[sample + 1])
         best_score = -9223372036854775807
         best = 0
         for row in range(weights.shape[0]):
             total = weights[row, columns] * bias
             for entry in range(start, end):
-                total += weights[row, indices[entry]] * values[entry]
+                total += weights[row, np.uint64(indices[entry])] * values[entry]
             if total > best_score:
                 best_score = total
                 best = row
@@ -184,7 +222,7 @@ def train_perceptron_sparse(
         label = labels[sample]
         if best != label:
             for entry in range(start, end):
-                column, amount = indices[entry], values[entry]
+                column, amount = np.uint64(indices[entry]), values[entry]
                 _move_weight(weights, changes, label, column, amount, step, limit)
                 _move_weight(weights, changes, best, column, -amount, step, limit)
             _move_weight(weights, changes, label, columns, bias, step, limit)
@@ -210,8 +248,8 @@ def sum_sparse(
     for sample in range(len(row_starts) - 1):
         label = labels[sample]
         counts[label] += sign
-        for entry in range(row_starts[sample], row_starts[sample + 1]):
-            sums[label, indices[entry]] += sign * values[entry]
+        for entry in range(np.uint64(row_starts[sample]), np.uint64(row_starts[sample + 1])):
+            sums[label, np.uint64(indices[entry])] += sign * values[entry]
 
 
 @njit(f"void({_MATRIX}, int64, {_TABLE}, {_MATRIX})", **_OPTIONS)
@@ -225,6 +263,35 @@ def log_probabilities(sums: Any, smoothing: int, table: Any, out: Any) -> None:
         log_total = log2_q16(total, table)
         for column in range(columns):
             out[row, column] = log2_q16(sums[row, column] + smoothing, table) - log_total
+
+
+@njit(
+    f"void({_MATRIX}, int64, {_VECTOR}, {_TABLE}, {_VECTOR}, {_VECTOR}, {_VECTOR}, {_MATRIX})",
+    **_OPTIONS,
+)
+def score_logs_sparse(
+    sums: Any,
+    smoothing: int,
+    offsets: Any,
+    table: Any,
+    row_starts: Any,
+    indices: Any,
+    values: Any,
+    out: Any,
+) -> None:
+    """Write the scores under :func:`log_probabilities`, of what samples touch only."""
+    columns = sums.shape[1]
+    for row in range(sums.shape[0]):
+        whole = smoothing * columns
+        for column in range(columns):
+            whole += sums[row, column]
+        log_whole = log2_q16(whole, table)
+        for sample in range(len(row_starts) - 1):
+            total = 0
+            for entry in range(np.uint64(row_starts[sample]), np.uint64(row_starts[sample + 1])):
+                part = sums[row, np.uint64(indices[entry])] + smoothing
+                total += (log2_q16(part, table) - log_whole) * values[entry]
+            out[sample, row] = offsets[row] + ((total + 32768) >> 16)
 
 
 @njit(f"void({_MATRIX}, {_VECTOR}, {_MATRIX}, {_VECTOR})", **_OPTIONS)
@@ -259,8 +326,8 @@ def score_distances_sparse(
     for sample in range(len(row_starts) - 1):
         for row in range(means.shape[0]):
             product = 0
-            for entry in range(row_starts[sample], row_starts[sample + 1]):
-                product += means[row, indices[entry]] * values[entry]
+            for entry in range(np.uint64(row_starts[sample]), np.uint64(row_starts[sample + 1])):
+                product += means[row, np.uint64(indices[entry])] * values[entry]
             out[sample, row] = 2 * product - norms[row]
 
 

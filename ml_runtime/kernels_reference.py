@@ -20,9 +20,11 @@ __all__ = [
     "exp2_q16",
     "log2_q16",
     "log_probabilities",
+    "score_averages_sparse",
     "score_dense",
     "score_distances_dense",
     "score_distances_sparse",
+    "score_logs_sparse",
     "score_sparse",
     "softmax2",
     "sum_dense",
@@ -37,7 +39,8 @@ DIFFERENCE_MAX: Final = 1 << 40
 
 
 def log2_q16(value: int, table: Integers) -> int:
-    """Return log2 of a positive integer, Q16."""
+    """Return log2 of an integer, Q16; what is below 1 counts as 1."""
+    value = max(value, 1)
     exponent = value.bit_length() - 1
     mantissa = value << MANTISSA_BITS >> exponent
     step, rest = (mantissa >> 16) - 256, mantissa & 65535
@@ -76,6 +79,23 @@ def score_sparse(
 ) -> None:
     """Write what :func:`score_dense` does, for sparse samples."""
     score_dense(weights, offsets, _to_dense(row_starts, indices, values, weights.shape[1]), out)
+
+
+def score_averages_sparse(
+    weights: Integers,
+    changes: Integers,
+    steps: int,
+    bias: int,
+    row_starts: Integers,
+    indices: Integers,
+    values: Integers,
+    out: Integers,
+) -> None:
+    """Write the scores under the averaged weights."""
+    mean = np.empty_like(weights)
+    averaged_weights(weights, changes, steps, mean)
+    offsets = (mean[:, -1] * bias + 32768) >> 16
+    score_sparse(mean[:, :-1], offsets, row_starts, indices, values, out)
 
 
 def train_perceptron_dense(
@@ -141,6 +161,22 @@ def log_probabilities(sums: Integers, smoothing: int, table: Integers, out: Inte
         total = int(sums[row].sum()) + smoothing * sums.shape[1]
         part = int(sums[row, column]) + smoothing
         out[row, column] = log2_q16(part, table) - log2_q16(total, table)
+
+
+def score_logs_sparse(
+    sums: Integers,
+    smoothing: int,
+    offsets: Integers,
+    table: Integers,
+    row_starts: Integers,
+    indices: Integers,
+    values: Integers,
+    out: Integers,
+) -> None:
+    """Write the scores under :func:`log_probabilities`."""
+    logs = np.empty_like(sums)
+    log_probabilities(sums, smoothing, table, logs)
+    score_sparse(logs, offsets, row_starts, indices, values, out)
 
 
 def centroids(sums: Integers, counts: Integers, out: Integers, norms: Integers) -> None:

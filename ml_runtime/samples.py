@@ -34,6 +34,7 @@ __all__ = [
 FEATURES_MAX: Final = 1 << 24
 _VERSION: Final = 1
 _BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
+_LABEL_MAX: Final = 2**32 - 1
 _FIELD_COUNTS: Final = {"dense": 6, "sparse": 8}
 
 Integers: TypeAlias = NDArray[np.int64]
@@ -78,6 +79,11 @@ class SparseSamples:
     values: Integers
     feature_count: int
 
+    @property
+    def arrays(self) -> tuple[Integers, Integers, Integers]:
+        """What kernels take: row starts, indices, values."""
+        return self.row_starts, self.indices, self.values
+
 
 Samples: TypeAlias = DenseSamples | SparseSamples
 
@@ -104,8 +110,23 @@ def take_samples(samples: Samples, rows: Integers) -> Samples:
 
 
 def encode_batch(samples: Samples, labels: Integers) -> bytes:
-    """Return the bytes of a batch; see the head of this file."""
+    """Return the bytes of a batch; see the head of this file.
+
+    Raises
+    ------
+    InvalidInputError
+        ``unknown_class`` for a label that no model can have: it would become another one.
+    """
     count = sample_count(samples)
+    wrong = labels[(labels < 0) | (labels > _LABEL_MAX)]
+    if wrong.size:
+        raise InvalidInputError(
+            "unknown_class",
+            f"label {int(wrong[0])} does not lie in [0, {_LABEL_MAX}]",
+            field="labels",
+            value=int(wrong[0]),
+            limit=_LABEL_MAX,
+        )
     label_bytes = labels.astype("<u4").tobytes()
     if isinstance(samples, DenseSamples):
         data = samples.features.astype("<i8").tobytes()

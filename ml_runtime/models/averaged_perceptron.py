@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 
 from ml_runtime import kernels
-from ml_runtime.family import Parameter, State, check_bound, check_parameters
+from ml_runtime.family import Parameter, State, check_bound, check_parameters, take_covered
 from ml_runtime.fixed_point import ONE
-from ml_runtime.samples import DenseSamples, Integers, Samples, sample_count
+from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples, sample_count
 from ml_runtime.spec import ModelSpec
 from ml_runtime.tables import EXP2_TABLE
 from primitives.errors import InvalidInputError
@@ -53,6 +53,10 @@ class AveragedPerceptron:
         limit = spec.get("feature_limit", 8 * ONE)
         check_bound(spec, "a score", WEIGHT_LIMIT * (limit * spec.feature_count + ONE))
 
+    def samples_left(self, _spec: ModelSpec, state: State) -> int:
+        """Return how many more samples the bounds cover."""
+        return max(STEPS_MAX - int(state["steps"][0]), 0)
+
     def feature_range(self, spec: ModelSpec) -> tuple[int, int]:
         """Return the least and largest feature, Q16."""
         limit = spec.get("feature_limit", 8 * ONE)
@@ -69,8 +73,12 @@ class AveragedPerceptron:
 
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
         """Return compute units: averaging the weights, scoring twice, at most one update."""
-        averaging = 4 * spec.class_count * (spec.feature_count + 1)
-        return averaging + 4 * (entries + samples) * spec.class_count
+        touched = entries + samples
+        # A few sparse samples need the averages of the weights they touch, not of all.
+        averaged = spec.feature_count + 1
+        if spec.layout == "sparse":
+            averaged = min(averaged, touched)
+        return 4 * (averaged + touched) * spec.class_count
 
     def predict(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the class with the highest score, int64[n]."""
@@ -80,18 +88,20 @@ class AveragedPerceptron:
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the scores under the averaged weights, int64[n, classes], Q16."""
-        weights = state["weights"]
-        mean = np.empty_like(weights)
-        kernels.averaged_weights(weights, state["changes"], int(state["steps"][0]), mean)
+        weights, changes, steps = state["weights"], state["changes"], int(state["steps"][0])
         bias = spec.get("bias", ONE)
+        out = np.empty((sample_count(samples), spec.class_count), dtype=np.int64)
+        if isinstance(samples, SparseSamples) and len(samples.indices) < spec.feature_count:
+            kernels.score_averages_sparse(weights, changes, steps, bias, *samples.arrays, out)
+            return out
+        mean = np.empty_like(weights)
+        kernels.averaged_weights(weights, changes, steps, mean)
         offsets = (mean[:, -1] * bias + (1 << 15)) >> 16
         features = np.ascontiguousarray(mean[:, :-1])
-        out = np.empty((sample_count(samples), spec.class_count), dtype=np.int64)
         if isinstance(samples, DenseSamples):
             kernels.score_dense(features, offsets, samples.features, out)
         else:
-            entries = (samples.row_starts, samples.indices, samples.values)
-            kernels.score_sparse(features, offsets, *entries, out)
+            kernels.score_sparse(features, offsets, *samples.arrays, out)
         return out
 
     def probabilities(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
@@ -103,15 +113,13 @@ class AveragedPerceptron:
 
     def update(self, spec: ModelSpec, state: State, samples: Samples, labels: Integers) -> None:
         """Learn the samples one after another, in place."""
-        if int(state["steps"][0]) + len(labels) > STEPS_MAX:
-            return
+        samples, labels = take_covered(samples, labels, self.samples_left(spec, state))
         bias = spec.get("bias", ONE)
         arrays = (state["weights"], state["changes"], state["steps"])
         if isinstance(samples, DenseSamples):
             kernels.train_perceptron_dense(*arrays, samples.features, labels, bias, WEIGHT_LIMIT)
         else:
-            entries = (samples.row_starts, samples.indices, samples.values)
-            kernels.train_perceptron_sparse(*arrays, *entries, labels, bias, WEIGHT_LIMIT)
+            kernels.train_perceptron_sparse(*arrays, *samples.arrays, labels, bias, WEIGHT_LIMIT)
 
     def unlearn(
         self, _spec: ModelSpec, _state: State, _samples: Samples, _labels: Integers

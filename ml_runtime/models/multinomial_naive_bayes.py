@@ -14,9 +14,9 @@ import numpy as np
 
 from ml_runtime import kernels
 from ml_runtime.family import Parameter, State, check_bound, check_parameters
-from ml_runtime.fixed_point import ONE
-from ml_runtime.models.class_sums import SAMPLES_MAX, ClassSums
-from ml_runtime.samples import DenseSamples, Integers, Samples, sample_count
+from ml_runtime.fixed_point import INT64_SAFE, ONE
+from ml_runtime.models.class_sums import SAMPLES_MIN, ClassSums
+from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples, sample_count
 from ml_runtime.spec import ModelSpec
 from ml_runtime.tables import EXP2_TABLE, LOG2_TABLE
 
@@ -42,19 +42,27 @@ class MultinomialNaiveBayes(ClassSums):
         """Refuse a spec whose sums could leave int64; raises ``invalid_spec``."""
         check_parameters(self, spec)
         limit, smoothing = spec.get("feature_limit", 256 * ONE), spec.get("smoothing", ONE)
-        total = spec.feature_count * (limit * SAMPLES_MAX + smoothing)
+        total = spec.feature_count * (limit * SAMPLES_MIN + smoothing)
         check_bound(spec, "the sum of a class", total)
         check_bound(spec, "a score", 2 * LOG2_LARGEST * limit * spec.feature_count)
+
+    def samples_covered(self, spec: ModelSpec) -> int:
+        """Return how many samples keep the sum of a class, smoothed, below 2^62."""
+        limit, smoothing = spec.get("feature_limit", 256 * ONE), spec.get("smoothing", ONE)
+        return ((INT64_SAFE - 1) // spec.feature_count - smoothing) // limit
 
     def feature_range(self, spec: ModelSpec) -> tuple[int, int]:
         """Return the least and largest feature, Q16."""
         return 0, spec.get("feature_limit", 256 * ONE)
 
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
-        """Return compute units: two logarithms for each parameter, one product for each entry."""
-        return 32 * spec.class_count * spec.feature_count + (entries + samples) * (
-            spec.class_count + 1
-        )
+        """Return compute units: sums, a logarithm for each parameter, products for each entry."""
+        # A few sparse samples need the logarithms of the sums they touch, not of all.
+        logarithms = spec.feature_count
+        if spec.layout == "sparse":
+            logarithms = min(logarithms, entries)
+        parameters = (spec.feature_count + 31 * logarithms) * spec.class_count
+        return parameters + (entries + samples) * (spec.class_count + 1)
 
     def predict(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the class with the highest score, int64[n]."""
@@ -65,17 +73,20 @@ class MultinomialNaiveBayes(ClassSums):
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return log2 of the joint probability up to a constant, int64[n, classes], Q16."""
         sums, counts = state["sums"], state["counts"]
-        logs = np.empty_like(sums)
-        kernels.log_probabilities(sums, spec.get("smoothing", ONE), LOG2_TABLE, logs)
+        smoothing = spec.get("smoothing", ONE)
         priors = np.array(
             [kernels.log2_q16(int(n), LOG2_TABLE) if n else UNSEEN for n in counts], dtype=np.int64
         )
         out = np.empty((sample_count(samples), spec.class_count), dtype=np.int64)
+        if isinstance(samples, SparseSamples) and len(samples.indices) < spec.feature_count:
+            kernels.score_logs_sparse(sums, smoothing, priors, LOG2_TABLE, *samples.arrays, out)
+            return out
+        logs = np.empty_like(sums)
+        kernels.log_probabilities(sums, smoothing, LOG2_TABLE, logs)
         if isinstance(samples, DenseSamples):
             kernels.score_dense(logs, priors, samples.features, out)
         else:
-            entries = (samples.row_starts, samples.indices, samples.values)
-            kernels.score_sparse(logs, priors, *entries, out)
+            kernels.score_sparse(logs, priors, *samples.arrays, out)
         return out
 
     def probabilities(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:

@@ -14,8 +14,8 @@ import numpy as np
 
 from ml_runtime import kernels
 from ml_runtime.family import Parameter, State, check_bound, check_parameters
-from ml_runtime.fixed_point import ONE
-from ml_runtime.models.class_sums import SAMPLES_MAX, ClassSums
+from ml_runtime.fixed_point import INT64_SAFE, ONE
+from ml_runtime.models.class_sums import SAMPLES_MIN, ClassSums
 from ml_runtime.samples import DenseSamples, Integers, Samples, sample_count
 from ml_runtime.spec import ModelSpec
 from ml_runtime.tables import EXP2_TABLE
@@ -41,9 +41,13 @@ class NearestCentroid(ClassSums):
         """Refuse a spec whose sums could leave int64; raises ``invalid_spec``."""
         check_parameters(self, spec)
         limit = spec.get("feature_limit", 8 * ONE)
-        check_bound(spec, "a sum", limit * SAMPLES_MAX)
+        check_bound(spec, "a sum", limit * SAMPLES_MIN)
         # The distance must also stay above the score of a class that was never seen.
         check_bound(spec, "a squared distance", 16 * limit * limit * spec.feature_count)
+
+    def samples_covered(self, spec: ModelSpec) -> int:
+        """Return how many samples keep a sum below 2^62."""
+        return int((INT64_SAFE - 1) // spec.get("feature_limit", 8 * ONE))
 
     def feature_range(self, spec: ModelSpec) -> tuple[int, int]:
         """Return the least and largest feature, Q16."""
@@ -85,7 +89,6 @@ class NearestCentroid(ClassSums):
         if isinstance(samples, DenseSamples):
             kernels.score_distances_dense(means, norms, samples.features, out)
         else:
-            entries = (samples.row_starts, samples.indices, samples.values)
-            kernels.score_distances_sparse(means, norms, *entries, out)
+            kernels.score_distances_sparse(means, norms, *samples.arrays, out)
         out[:, counts == 0] = UNSEEN
         return out

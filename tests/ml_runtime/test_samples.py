@@ -129,6 +129,18 @@ def test_samples_without_entries_suit_any_range() -> None:
     check_samples(SparseSamples(integers(0, 0), integers(), integers(), 2), "sparse", 2, 0, 0)
 
 
+@pytest.mark.parametrize("label", [-1, 2**32])
+def test_label_that_would_become_another_one_is_not_encoded(label: int) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        encode_batch(DenseSamples(integers(0).reshape(1, 1)), integers(label))
+    assert refused.value.code == "unknown_class"
+
+
+def test_encoder_gives_rows_of_memory_whatever_it_is_given() -> None:
+    features = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    assert Encoder().encode(features).flags.c_contiguous
+
+
 def test_encoder_rounds_halves_up_and_comes_back() -> None:
     encoder = Encoder(scale=ONE // 2, offset=ONE)
     assert encoder.encode([[1.0, -1.0, 1 / ONE]]).tolist() == [[98304, 32768, 65537]]
