@@ -21,15 +21,22 @@ from types import TracebackType
 from node.home import NodeHome
 from primitives.errors import QuorateError
 
-__all__ = ["LocalNetwork", "LocalNetworkError", "ValidatorProcess", "find_free_ports"]
+__all__ = [
+    "LocalNetwork",
+    "LocalNetworkError",
+    "ValidatorProcess",
+    "check_ports_free",
+    "find_free_ports",
+]
 
 POLL_INTERVAL_S = 0.05
+WATCH_INTERVAL_S = 0.5
 STOP_TIMEOUT_S = 10.0
 LOG_TAIL_LINES = 12
 
 
 class LocalNetworkError(QuorateError):
-    """A validator of the local network did not come up or ended by itself."""
+    """The local network cannot start, or has ended by itself."""
 
 
 @dataclass(slots=True)
@@ -171,17 +178,26 @@ class LocalNetwork:
             if waiting:
                 time.sleep(POLL_INTERVAL_S)
 
-    def watch(self) -> None:
-        """Return when a validator ends by itself; until then, wait.
+    def watch(self, on_ended: Callable[[ValidatorProcess], None]) -> None:
+        """Wait as long as a validator runs: the network is made to go on without some of them.
+
+        Parameters
+        ----------
+        on_ended
+            Called once for each validator that ends by itself.
 
         Raises
         ------
         LocalNetworkError
-            Always, once one has ended.
+            Once none runs.
         """
-        while True:
-            self._check_running(self.validators)
-            time.sleep(0.5)
+        running = list(self.validators)
+        while running:
+            time.sleep(WATCH_INTERVAL_S)
+            for validator in [each for each in running if not each.is_running()]:
+                running.remove(validator)
+                on_ended(validator)
+        raise LocalNetworkError("no validator runs any more")
 
     @staticmethod
     def _check_running(validators: list[ValidatorProcess]) -> None:
@@ -191,6 +207,21 @@ class LocalNetwork:
                 raise LocalNetworkError(
                     f"{validator.name} ended with code {code}:\n{validator.read_log_tail()}"
                 )
+
+
+def check_ports_free(host: str, ports: list[int]) -> None:
+    """Refuse ports that something listens on, before it answers in the name of our validators."""
+    for port in ports:
+        with socket.socket() as probe:
+            # As the servers do, so that connections of a network just stopped are no obstacle.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise LocalNetworkError(
+                    f"port {port} of {host} cannot be used: {error.strerror}; does another network"
+                    " run? --port chooses other ports, and --port 0 free ones"
+                ) from error
 
 
 def find_free_ports(host: str, count: int) -> list[int]:

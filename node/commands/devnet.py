@@ -14,8 +14,15 @@ from node.commands.warmup import run_warmup
 from node.configuration import load_settings
 from node.demonstration.digits import ACCOUNT_NAMES, run_demonstration
 from node.home import NodeHome
-from node.local_network import LocalNetwork, LocalNetworkError, ValidatorProcess, find_free_ports
+from node.local_network import (
+    LocalNetwork,
+    LocalNetworkError,
+    ValidatorProcess,
+    check_ports_free,
+    find_free_ports,
+)
 from node.network_files import NetworkPlan, lay_out_network
+from node.storage.home_lock import HomeLock
 
 __all__ = ["DevnetOptions", "run_devnet"]
 
@@ -53,7 +60,7 @@ def run_devnet(options: DevnetOptions) -> None:
             return
         print_note(f"\nlogs: {options.folder}/validator*/node.log     Ctrl-C stops the network")
         try:
-            network.watch()
+            network.watch(_announce_end)
         except KeyboardInterrupt:
             print_note("\nstopping")
         except LocalNetworkError as error:
@@ -62,14 +69,18 @@ def run_devnet(options: DevnetOptions) -> None:
 
 def _prepare_validators(options: DevnetOptions) -> list[ValidatorProcess]:
     marker = options.folder / MARKER
+    if marker.exists():
+        _check_unused(options.folder)
     if options.keep and marker.exists():
         return _find_validators(options.folder)
+    if options.first_port:
+        check_ports_free(HOST, _list_api_ports(options))
     if marker.exists():
         shutil.rmtree(options.folder)
     ports = find_free_ports(HOST, 2 * options.validators)
     p2p_ports, api_ports = ports[: options.validators], ports[options.validators :]
     if options.first_port:
-        api_ports = [options.first_port + index for index in range(options.validators)]
+        api_ports = _list_api_ports(options)
     plan = NetworkPlan(
         folder=options.folder,
         chain_name="devnet",
@@ -87,12 +98,32 @@ def _find_validators(folder: Path) -> list[ValidatorProcess]:
     for root in sorted(folder.glob("validator*"), key=lambda path: int(path.name[9:])):
         home = NodeHome(root)
         api = load_settings(home.config_file).api
+        check_ports_free(api.host, [api.port])
         validators.append(ValidatorProcess(root.name, home, f"http://{api.host}:{api.port}"))
     return validators
 
 
+def _list_api_ports(options: DevnetOptions) -> list[int]:
+    return [options.first_port + index for index in range(options.validators)]
+
+
+def _check_unused(folder: Path) -> None:
+    """Refuse a folder whose validators run: it must not be cleared under them."""
+    for root in folder.glob("validator*"):
+        with HomeLock(root):
+            pass
+
+
 def _announce(validator: ValidatorProcess) -> None:
     print_note(f"  {validator.name}  {validator.url}")
+
+
+def _announce_end(validator: ValidatorProcess) -> None:
+    code = validator.process.returncode if validator.process is not None else None
+    print_note(
+        f"{validator.name} ended with code {code}; its log is {validator.home.log_file}; to start"
+        f" it again: quorate start --home {validator.home.root}"
+    )
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
