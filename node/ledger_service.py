@@ -10,7 +10,8 @@ comes back to the event loop as an event.
 Invariants: (L1) the store, the executor and speculative results are touched by the ledger thread
 alone, but for reads of final values; (L2) a block is final here only after its payloads and then
 its batch are on disk; (L3) a final block whose state root differs from the certified one stops the
-node; (L4) readers hear of a block only after L2.
+node; (L4) readers hear of a block only after L2; (L5) once anything failed nothing more is
+answered, so that no record is pruned for a block that did not reach the disk.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ class LedgerService:
         self._loop = asyncio.get_running_loop()
         self.parameters = self._read_parameters()
         self._doors: LedgerCallbacks | None = None
+        self._is_broken = False
 
     def connect(self, callbacks: LedgerCallbacks) -> None:
         """Say whom to tell; called once, before anything is asked for."""
@@ -432,16 +434,18 @@ class LedgerService:
             self._tasks.discard(finished)
             if finished.cancelled():
                 return
+            error = finished.exception()
+            if self._is_broken:
+                return
             try:
-                done(finished.result())
-            except InvalidInputError as error:
-                if refused is None:
-                    self._tell.on_broken(error)
-                else:
+                if refused is not None and isinstance(error, InvalidInputError):
                     refused(error)
-            except Exception as error:
+                else:
+                    done(finished.result())
+            except Exception as failure:
                 # Whatever else went wrong is ours: the node stops, and says so.
-                self._tell.on_broken(error)
+                self._is_broken = True
+                self._tell.on_broken(failure)
 
         future.add_done_callback(finish)
 
