@@ -193,6 +193,7 @@ class Node:
             executor=threads.judging,
             send_to_peers=lambda data: network.broadcast(Channel.TRANSACTION, data),
             on_accepted=driver.note_work,
+            on_broken=self._stop_broken,
         )
         return _Parts(disks, mempool, service, network, driver, submissions, core)
 

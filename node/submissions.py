@@ -79,16 +79,20 @@ class Submissions:
         Sends an encoded batch to every validator.
     on_accepted
         Called after every batch that added something.
+    on_broken
+        Called once, with the reason, when nothing more can be taken and the node must stop.
     """
 
     def __init__(
         self,
+        *,
         chain_id: bytes,
         mempool: Mempool,
         ledger: LedgerView,
         executor: Executor,
         send_to_peers: Callable[[bytes], None],
         on_accepted: Callable[[], None],
+        on_broken: Callable[[BaseException], None],
     ) -> None:
         self._chain_id = chain_id
         self._mempool = mempool
@@ -96,6 +100,7 @@ class Submissions:
         self._executor = executor
         self._send_to_peers = send_to_peers
         self._on_accepted = on_accepted
+        self._on_broken = on_broken
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self.counters: Counter[str] = Counter()
@@ -161,6 +166,13 @@ class Submissions:
             self._send_to_peers(encode_body(batch))
 
     async def _run(self) -> None:
+        try:
+            await self._check_what_waits()
+        except Exception as error:
+            logger.critical("the mempool's door stops: %s", error, exc_info=True)
+            self._on_broken(error)
+
+    async def _check_what_waits(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             batch = [await self._waiting.get()]

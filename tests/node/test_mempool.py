@@ -168,6 +168,7 @@ def run_submissions(work) -> tuple[Mempool, list[bytes], Submissions]:
                 executor=executor,
                 send_to_peers=sent.append,
                 on_accepted=lambda: None,
+                on_broken=lambda error: pytest.fail(str(error)),
             )
             door.start()
             async with asyncio.timeout(30):
@@ -227,3 +228,32 @@ def test_batch_of_a_peer_is_taken_even_with_a_gap_and_is_not_sent_on() -> None:
     assert mempool.get(ahead.transaction_id) is not None
     assert [each.sender for each in decode_batches(sent)] == [CAROL.id]
     assert door.counters["peer_batches_malformed"] == 1
+
+
+def test_a_fault_behind_the_door_stops_the_node_rather_than_the_door_alone() -> None:
+    class UnreadableLedger(FinalLedger):
+        def get_next_nonce(self, account: AccountId) -> int:
+            raise OSError("the disk is gone")
+
+    broken: list[BaseException] = []
+
+    async def main() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            door = Submissions(
+                chain_id=NETWORK.chain_id,
+                mempool=make_mempool(),
+                ledger=UnreadableLedger(),
+                executor=executor,
+                send_to_peers=lambda data: None,
+                on_accepted=lambda: None,
+                on_broken=broken.append,
+            )
+            door.start()
+            door.take_from_peer(1, encode_body([transfer()]))
+            async with asyncio.timeout(30):
+                while not broken:
+                    await asyncio.sleep(0)
+            await door.stop()
+
+    asyncio.run(main())
+    assert [str(error) for error in broken] == ["the disk is gone"]
