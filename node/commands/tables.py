@@ -9,6 +9,9 @@ from primitives.errors import InvalidInputError
 
 __all__ = ["read_labelled", "read_numbers", "read_row", "read_sample_numbers"]
 
+SAMPLES_MAX = 65_536
+"""Samples in one contribution, whatever the parameters of a chain."""
+
 
 def read_row(text: str) -> list[float]:
     """Return the numbers in ``1,2.5,3``; raises ``malformed``."""
@@ -43,8 +46,11 @@ def read_sample_numbers(text: str) -> tuple[int, ...]:
     numbers: set[int] = set()
     try:
         for part in filter(None, text.split(",")):
-            first, _, last = part.partition("-")
-            numbers.update(range(int(first), int(last or first) + 1))
+            start, _, end = part.partition("-")
+            first, last = int(start), int(end or start)
+            if not first <= last < SAMPLES_MAX:
+                raise ValueError(f"{part} does not ascend, or goes beyond {SAMPLES_MAX - 1}")
+            numbers.update(range(first, last + 1))
     except ValueError as error:
         raise InvalidInputError(
             "malformed", f"samples must look like 0,3,5-9: {error}", field="samples", value=text
