@@ -78,7 +78,18 @@ def run_all(module, seed: int, limit: int) -> dict[str, np.ndarray]:
     module.log_probabilities(np.abs(sums), ONE, LOG2_TABLE, logs)
     shares = np.empty((SAMPLES, CLASSES), dtype=np.int64)
     module.softmax2(written["score dense"], LOG2_E, EXP2_TABLE, shares)
-    return written | {"means": means, "norms": norms, "logs": logs, "shares": shares}
+    averages, few = np.empty_like(shares), np.empty_like(shares)
+    steps = 1 + 3 * SAMPLES
+    module.score_averages_sparse(weights, changes, steps, ONE, *entries, averages)
+    module.score_logs_sparse(np.abs(sums), ONE, offsets, LOG2_TABLE, *entries, few)
+    return written | {
+        "means": means,
+        "norms": norms,
+        "logs": logs,
+        "shares": shares,
+        "score averages sparse": averages,
+        "score logs sparse": few,
+    }
 
 
 def compute_digests() -> dict[str, str]:
@@ -113,6 +124,12 @@ def test_power_equals_its_twin_and_is_close(value: int) -> None:
     result = int(kernels.exp2_q16(value, EXP2_TABLE))
     assert result == kernels_reference.exp2_q16(value, EXP2_TABLE)
     assert abs(result / ONE - 2 ** (value / ONE)) < 5e-5
+
+
+@pytest.mark.parametrize("value", [0, -1, -(2**62)])
+def test_logarithm_of_what_has_none_is_that_of_one(value: int) -> None:
+    assert int(kernels.log2_q16(value, LOG2_TABLE)) == 0
+    assert kernels_reference.log2_q16(value, LOG2_TABLE) == 0
 
 
 def test_tables_are_those_of_the_specification() -> None:
