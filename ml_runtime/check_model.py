@@ -33,6 +33,10 @@ PROBABILITY_SLACK: Final = 64
 """How far a row of probabilities may be from 65536: half a unit for each class, and some."""
 
 
+SAMPLES_COVERED_MIN: Final = 1 << 24
+"""Fewer samples than this would end the life of a model that is in use."""
+
+
 class ContractViolationError(QuorateError):
     """A family does not keep its contract."""
 
@@ -88,6 +92,18 @@ def check_reading_changes_nothing(subject: Subject) -> None:
     _expect_same(state, before, "reading changes the state")
 
 
+def check_inputs_are_left_alone(subject: Subject) -> None:
+    """Hold every method to leave samples and labels as they are: others read them too."""
+    family, spec, samples, labels = subject.family, subject.spec, subject.samples, subject.labels
+    before = encode_batch(samples, labels)
+    state = subject.learn(samples, labels)
+    for ask in (family.predict, family.scores, family.probabilities):
+        ask(spec, state, samples)
+    if family.supports_unlearn:
+        family.unlearn(spec, state, samples, labels)
+    _expect(encode_batch(samples, labels) == before, "samples or labels are changed")
+
+
 def check_answers_fit_together(subject: Subject) -> None:
     """Hold predictions to the highest score, ties to the lowest class, and probabilities to one."""
     family, spec = subject.family, subject.spec
@@ -122,6 +138,30 @@ def check_batches_do_not_matter(subject: Subject) -> None:
             batch = take_samples(subject.samples, rows)
             subject.family.update(subject.spec, state, batch, subject.labels[rows])
         _expect_same(state, whole, f"batches of {size} give another state")
+
+
+def check_empty_batch_changes_nothing(subject: Subject) -> None:
+    """Hold a batch without samples to teach nothing and to be answered with nothing."""
+    family, spec = subject.family, subject.spec
+    nothing = np.zeros(0, dtype=np.int64)
+    empty = take_samples(subject.samples, nothing)
+    state = subject.learn(subject.samples, subject.labels)
+    before = copy_state(state)
+    family.update(spec, state, empty, nothing)
+    _expect_same(state, before, "an empty batch changes the state")
+    _expect(family.predict(spec, state, empty).shape == (0,), "an empty batch is answered")
+    for ask in (family.scores, family.probabilities):
+        shape = ask(spec, state, empty).shape
+        _expect(shape == (0, spec.class_count), f"{ask.__name__} of an empty batch is {shape}")
+
+
+def check_samples_are_counted(subject: Subject) -> None:
+    """Hold the bounds to cover at least 2^24 samples, each counted once."""
+    family, spec = subject.family, subject.spec
+    room = family.samples_left(spec, family.initial_state(spec))
+    _expect(room >= SAMPLES_COVERED_MIN, f"the bounds cover {room} samples")
+    left = family.samples_left(spec, subject.learn(subject.samples, subject.labels))
+    _expect(room - left == len(subject.labels), f"{room - left} samples are counted")
 
 
 def check_evaluation_comes_first(subject: Subject) -> None:
@@ -176,6 +216,20 @@ def check_single_class_is_learnt(subject: Subject) -> None:
     _expect(bool((predictions == label).all()), "another class than the only one is predicted")
 
 
+def check_missing_class_is_survived(subject: Subject) -> None:
+    """Hold a model to answer with classes and probabilities while one class was never seen."""
+    family, spec = subject.family, subject.spec
+    for missing in (0, spec.class_count - 1):
+        rows = np.flatnonzero(subject.labels != missing)
+        state = subject.learn(take_samples(subject.samples, rows), subject.labels[rows])
+        predictions = family.predict(spec, state, subject.samples)
+        known = (predictions >= 0) & (predictions < spec.class_count)
+        _expect(bool(known.all()), "a class is predicted that the model does not have")
+        probabilities = family.probabilities(spec, state, subject.samples)
+        off = int(np.abs(probabilities.sum(axis=1) - ONE).max())
+        _expect(off <= PROBABILITY_SLACK + spec.class_count, f"probabilities are off by {off}")
+
+
 def check_wrong_batches_are_refused(subject: Subject) -> None:
     """Hold check_batch to refuse an unknown class and features out of range, each by its code."""
     family, spec = subject.family, subject.spec
@@ -188,6 +242,7 @@ def check_wrong_batches_are_refused(subject: Subject) -> None:
     narrow = np.zeros((1, spec.feature_count + 1), dtype=np.int64)
     cases: tuple[tuple[str, Integers, Integers], ...] = (
         ("unknown_class", features, zero + spec.class_count),
+        ("unknown_class", features, zero - 1),
         ("feature_out_of_range", too_large, zero),
         ("wrong_feature_count", narrow, zero),
     )
@@ -238,13 +293,17 @@ def check_cost_grows(subject: Subject) -> None:
 CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
     check_state_is_plain,
     check_reading_changes_nothing,
+    check_inputs_are_left_alone,
     check_answers_fit_together,
     check_new_model_answers,
     check_batches_do_not_matter,
+    check_empty_batch_changes_nothing,
+    check_samples_are_counted,
     check_evaluation_comes_first,
     check_bytes_come_back,
     check_extremes_are_survived,
     check_single_class_is_learnt,
+    check_missing_class_is_survived,
     check_wrong_batches_are_refused,
     check_unlearning_is_exact,
     check_merging_is_union,
