@@ -334,6 +334,7 @@ class LedgerService:
             transactions_max=self.parameters.transactions_per_block_max,
             bytes_max=self.parameters.block_bytes_max - 1024,
             compute_units_max=self.parameters.compute_units_per_block_max,
+            compute_units_per_account_max=self.parameters.compute_units_per_account_max,
         )
         height = action.parent.height + 1
         return self._mempool.select(limits, height, ancestors.next_nonces, self.get_next_nonce)

@@ -49,6 +49,7 @@ class SelectionLimits:
     transactions_max: int
     bytes_max: int
     compute_units_max: int
+    compute_units_per_account_max: int
 
 
 class Mempool:
@@ -239,7 +240,8 @@ class Mempool:
             transaction = waiting.get(nonce)
             if transaction is None or transaction.valid_until_height < height:
                 break
-            if not room.take(transaction.wire_bytes, self._compute_units_of(transaction)):
+            units = self._compute_units_of(transaction)
+            if not room.take(sender, transaction.wire_bytes, units):
                 break
             run.append(transaction)
             nonce += 1
@@ -269,16 +271,28 @@ class _Room:
         self._transactions = limits.transactions_max
         self._bytes = limits.bytes_max
         self._compute_units = limits.compute_units_max
+        self._account_max = limits.compute_units_per_account_max
+        self._hopeless_from = min(limits.compute_units_max, self._account_max) + 1
+        self._by_account: dict[AccountId, int] = {}
 
-    def take(self, size_bytes: int, compute_units: int) -> bool:
-        """Reserve room for one transaction; False, and nothing taken, when it does not fit."""
+    def take(self, sender: AccountId, size_bytes: int, compute_units: int) -> bool:
+        """Reserve room for one transaction; False, and nothing taken, when it does not fit.
+
+        One that needs more than any block has is taken all the same, and is void there: its
+        sender is told why, instead of waiting while the chain makes one empty block after another.
+        """
+        if compute_units >= self._hopeless_from:
+            compute_units = 0
+        used = self._by_account.get(sender, 0) + compute_units
         fits = (
             self._transactions >= 1
             and self._bytes >= size_bytes
             and self._compute_units >= compute_units
+            and self._account_max >= used
         )
         if fits:
             self._transactions -= 1
             self._bytes -= size_bytes
             self._compute_units -= compute_units
+            self._by_account[sender] = used
         return fits

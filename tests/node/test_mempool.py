@@ -20,7 +20,12 @@ from tests.helpers.ledger import genesis_header, make_header, make_network, make
 
 NETWORK = make_network()
 ALICE, BOB, CAROL = NETWORK.accounts[:3]
-ROOM = SelectionLimits(transactions_max=1_000, bytes_max=10**6, compute_units_max=10**9)
+ROOM = SelectionLimits(
+    transactions_max=1_000,
+    bytes_max=10**6,
+    compute_units_max=10**9,
+    compute_units_per_account_max=10**9,
+)
 
 
 def transfer(sender=ALICE, nonce: int = 0, valid_until_height: int = 100) -> Transaction:
@@ -82,12 +87,20 @@ def test_busy_sender_does_not_starve_the_others() -> None:
         replace(ROOM, transactions_max=2),
         replace(ROOM, bytes_max=2 * transfer().wire_bytes),
         replace(ROOM, compute_units_max=299),
+        replace(ROOM, compute_units_per_account_max=299),
     ],
 )
 def test_selection_keeps_every_limit(limits: SelectionLimits) -> None:
     mempool = make_mempool()
     fill(mempool, *(transfer(nonce=nonce) for nonce in range(5)))
     assert len(select(mempool, limits)) == 2
+
+
+@pytest.mark.parametrize("limit", ["compute_units_max", "compute_units_per_account_max"])
+def test_what_needs_more_than_any_block_has_does_not_wait_for_ever(limit: str) -> None:
+    mempool = make_mempool()
+    fill(mempool, transfer())
+    assert select(mempool, replace(ROOM, **{limit: 99})) == [transfer()]
 
 
 def test_expired_transactions_are_not_selected_and_are_forgotten() -> None:
