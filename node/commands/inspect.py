@@ -25,13 +25,32 @@ def show_status(url: str, output: OutputFormat) -> None:
         ["state root", status.state_root],
         ["node", node.get("name", "not connected")],
         ["view", status.view],
-        ["peers", f"{status.peers_connected} of {node.get('peers_expected', '?')}"],
+        ["peers", _describe_peers(status.peers_connected, node.get("peers_expected"))],
         ["waiting", f"{status.mempool_transactions} transactions"],
         ["ready", "yes" if status.is_ready else "no"],
     ]
     print_answer(status.raw, "\n".join(f"{name:<11} {value}" for name, value in rows), output)
     if not status.is_ready:
         raise fail("the node is not synced", ExitCode.UNREACHABLE)
+
+
+def _describe_peers(connected: int | None, expected: int | None) -> str:
+    """Say how many validators this one hears, and whether they are enough to decide.
+
+    Examples
+    --------
+    >>> _describe_peers(2, 3)
+    '2 of 3'
+    >>> _describe_peers(1, 3)
+    '1 of 3: nothing becomes final here until there are 2'
+    """
+    if connected is None or expected is None:
+        return "unknown"
+    needed = expected - expected // 3
+    text = f"{connected} of {expected}"
+    if connected >= needed:
+        return text
+    return f"{text}: nothing becomes final here until there are {needed}"
 
 
 def show_account(url: str, account_id: str, output: OutputFormat) -> None:
