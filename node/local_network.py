@@ -217,9 +217,9 @@ def check_ports_free(host: str, ports: list[int]) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
-            except OSError as error:
+            except (OSError, OverflowError) as error:
                 raise LocalNetworkError(
-                    f"port {port} of {host} cannot be used: {error.strerror}; does another network"
+                    f"port {port} of {host} cannot be used: {error}; does another network"
                     " run? --port chooses other ports, and --port 0 free ones"
                 ) from error
 
