@@ -201,13 +201,14 @@ class Node:
         database = LevelKeyValueStore(self._home.ledger_folder)
         stack.callback(database.close)
         store = LedgerStore(database)
-        # A node that has a chain but no log may have signed what it no longer knows.
+        # A node that has a chain but no log may have signed what it no longer knows. The log is
+        # made before the chain, so that a crash in between is not taken for such a loss.
         wal_lost = not store.is_new and not any(self._home.wal_folder.glob("*"))
+        wal = WriteAheadLog(self._home.wal_folder)
+        stack.callback(wal.close)
         store.initialise(self._genesis)
         payloads = PayloadStore(self._home.payload_folder)
         stack.callback(payloads.close)
-        wal = WriteAheadLog(self._home.wal_folder)
-        stack.callback(wal.close)
         return _Disks(database, store, payloads, wal, wal_lost)
 
     def _recover_core(self, disks: _Disks) -> Core:
