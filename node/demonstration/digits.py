@@ -39,6 +39,7 @@ FLIPPER_EVERY: Final = 2
 ACCOUNT_NAMES: Final = ("clinic-anna", "clinic-ben", "clinic-carla", "flipper")
 DATA_FILE: Final = Path(__file__).parent / "digits.npz"
 FINAL_TIMEOUT_S: Final = 30.0
+POLL_INTERVAL_S: Final = 0.02
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def run_demonstration(urls: Sequence[str], accounts_folder: Path) -> None:
     for contributor in contributors:
         contributor.start_balance = contributor.client.account().balance
     owner = contributors[0].client
-    _create_model(owner)
+    _wait_until_all_see(contributors, _create_model(owner))
     console.print(
         f"\nmodel [bold]{MODEL}[/]: {len(training[1])} images to learn from,"
         f" {len(held_out[1])} held out and never sent"
@@ -110,8 +111,9 @@ def _make_contributors(
         yield _Contributor(name, client, pixels[rows], own_labels, is_honest)
 
 
-def _create_model(owner: Client) -> None:
-    owner.create_model(
+def _create_model(owner: Client) -> int:
+    """Create the model; return the height of its block."""
+    created = owner.create_model(
         MODEL,
         description="Handwritten digits, 8 by 8 pixels",
         family="averaged_perceptron",
@@ -128,6 +130,15 @@ def _create_model(owner: Client) -> None:
         licence="CC-BY-4.0",
         guidelines="The digit that a person meant to write.",
     )
+    return created.height or 0
+
+
+def _wait_until_all_see(contributors: Sequence[_Contributor], height: int) -> None:
+    """Wait until the node of every contributor shows a height: they hear of it one by one."""
+    deadline = time.monotonic() + FINAL_TIMEOUT_S
+    for contributor in contributors:
+        while contributor.client.status().height < height and time.monotonic() < deadline:
+            time.sleep(POLL_INTERVAL_S)
 
 
 def _contribute_all(
