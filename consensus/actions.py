@@ -29,6 +29,7 @@ __all__ = [
     "ReportPeer",
     "Send",
     "ServeBlocks",
+    "ServeEpochEnd",
     "ValidateBlock",
 ]
 
@@ -93,7 +94,7 @@ class ExecuteBlock:
     """Execute a block on its parent's state and answer with ``BlockExecuted``.
 
     The parent is final or was named by an earlier ``ExecuteBlock``. The result is speculative
-    until ``FinalizeBlocks``.
+    until ``FinalizeBlocks``. A tail leaves the state root as it is.
     """
 
     block: Block
@@ -107,7 +108,8 @@ class BuildBlock:
     ----------
     view : to be given back.
     parent : header of the block to build on; it is final or was judged VALID.
-    must_be_empty : too many blocks are unfinal, no transaction may go in.
+    must_be_empty : too many blocks are unfinal, or the epoch has its last block already: no
+        transaction may go in.
     """
 
     view: int
@@ -121,7 +123,9 @@ class FinalizeBlocks:
 
     Parameters
     ----------
-    blocks : executed, ascending; the first is the child of the last final block.
+    blocks : executed, ascending; the first is the child of the last final block. Those above the
+        epoch's last block are tails: proof, and no part of the chain. With the last block the
+        epoch and this core are over.
     certificate : commit certificate of the last one. Its state root equals ours.
     """
 
@@ -151,6 +155,20 @@ class ServeBlocks:
     peer: int
     from_height: int
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServeEpochEnd:
+    """Send a peer that is still in an earlier epoch the commit certificate by which it ended.
+
+    Parameters
+    ----------
+    peer : whom.
+    epoch : that it is in; below the core's own. It may not exist.
+    """
+
+    peer: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +205,7 @@ Action: TypeAlias = (
     | FinalizeBlocks
     | DiscardBlocks
     | ServeBlocks
+    | ServeEpochEnd
     | ReportEvidence
     | ReportPeer
     | RaiseAlarm

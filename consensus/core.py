@@ -24,7 +24,9 @@ I4  a commit certificate names the state root that a quorum computed; a node who
 I5  whatever was signed is on disk, with all it relied on, before it leaves; after a restart the
     same bytes are sent again and nothing that contradicts them;
 I6  the final chain only grows, and grows by descendants;
-I7  every buffer has a bound that is named where the buffer is.
+I7  every buffer has a bound that is named where the buffer is;
+I8  nothing that was signed in one epoch counts in another: every vote names its epoch, and the
+    next epoch begins on a block that is final.
 
 How the code does it
 --------------------
@@ -32,6 +34,9 @@ An event is first turned into facts (`Intake`, `Finality`, `Proposals`, `CatchUp
 applied until none finds anything more to do. A rule looks at the facts alone, so the order in which
 messages arrive does not matter and applying a rule twice does nothing. The parts share one `State`;
 only `safety` signs.
+
+A core belongs to one epoch, that is, to one validator set. When the epoch's last block is final the
+core is over: it answers laggards and does nothing else, and the driver starts the next epoch's.
 
 Sans-IO: no clock, socket, file, thread or randomness. The same object runs in the node and in the
 simulator. Source: docs/spec/consensus.md.
@@ -45,6 +50,7 @@ from typing import assert_never
 from consensus.actions import Action, Broadcast
 from consensus.blocks import BlockEntry, BlockTree, Judgement
 from consensus.catch_up import CatchUp
+from consensus.epochs import OtherEpochs
 from consensus.events import (
     BlockBuilt,
     BlockExecuted,
@@ -122,8 +128,12 @@ class Core:
         recovered: Recovered,
         verify: Verifier = verify_signature,
     ) -> None:
-        history = read_history(recovered, own_index)
+        history = read_history(recovered, own_index, parameters.epoch)
         final = recovered.final_header
+        certificate = recovered.final_certificate
+        if certificate is not None and certificate.epoch != parameters.epoch:
+            # It belongs to the epoch before; whoever is in this one does not need it.
+            certificate = None
         self._state = State(
             parameters=parameters,
             validators=validators,
@@ -136,7 +146,7 @@ class Core:
             pacemaker=Pacemaker(parameters, history.compute_view(own_index, final.view)),
             leaders=LeaderSchedule(validators.count),
             peers=PeerTable(parameters.answer_interval_ms),
-            final_certificate=recovered.final_certificate,
+            final_certificate=certificate,
         )
         state = self._state
         self._tally = Tally(state)
@@ -146,6 +156,7 @@ class Core:
         self._finality = Finality(state, self._tally, self._proposals, self._catch_up)
         self._intake = Intake(state, self._tally, self._views, self._catch_up, verify)
         self._retransmission = Retransmission(state)
+        self._other_epochs = OtherEpochs(state, self._retransmission)
         self._probation = Probation(state, records_lost=recovered.records_lost)
         self._is_started = False
         self._rules: tuple[Callable[[], bool], ...] = (
@@ -228,6 +239,8 @@ class Core:
         Waits that are over already are those that something else holds up; an event will tell.
         """
         state = self._state
+        if state.is_epoch_over:
+            return None
         waits = [
             state.pacemaker.retransmit_at_ms,
             self._views.compute_deadline_ms(),
@@ -242,10 +255,11 @@ class Core:
     def _settle(self) -> list[Action]:
         """Apply the rules until nothing changes, and hand out the actions."""
         for _ in range(RULE_PASSES_MAX):
-            if not self._apply_rules():
+            if self._state.is_epoch_over or not self._apply_rules():
                 break
-        self._probation.update()
-        self._retransmission.run()
+        if not self._state.is_epoch_over:
+            self._probation.update()
+            self._retransmission.run()
         actions, self._state.actions = self._state.actions, []
         return actions
 
@@ -261,6 +275,9 @@ class Core:
         return self._proposals.propose() or self._views.give_up()
 
     def _take_message(self, peer: int, message: Message) -> None:
+        epoch = _epoch_of(message)
+        if epoch is not None and self._other_epochs.meet(peer, epoch):
+            return
         match message:
             case Vote():
                 self._intake.on_vote(peer, message)
@@ -315,3 +332,21 @@ class Core:
             self._tally.count(vote)
         # What a restored vote or certificate would have made us send was sent before.
         state.actions = [each for each in state.actions if not isinstance(each, Broadcast)]
+
+
+def _epoch_of(message: Message) -> int | None:
+    """Return the epoch that a message speaks of; None if it does not say.
+
+    Blocks that were asked for are not screened: their ids were.
+    """
+    match message:
+        case Vote() | Status():
+            return message.epoch
+        case PrePrepare():
+            return message.header.epoch
+        case CertificateMessage():
+            return message.certificate.epoch
+        case CertificateBatch():
+            return message.certificates[0].epoch if message.certificates else None
+        case _:
+            return None

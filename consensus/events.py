@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from consensus.messages import Message
+from primitives.hashing import ZERO_HASH
 
 __all__ = [
     "BlockBuilt",
@@ -99,6 +100,7 @@ class BlockBuilt:
     parent_id : id of the parent in the action.
     body, body_root : the body and its 32-byte root.
     timestamp_ms : proposed header time; the core raises it above the parent's if need be.
+    next_validators_hash : goes into the epoch's last block; zeros for any other.
     """
 
     view: int
@@ -106,6 +108,7 @@ class BlockBuilt:
     body: bytes
     body_root: bytes
     timestamp_ms: int
+    next_validators_hash: bytes = ZERO_HASH
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,9 @@ class Finality:
         state.safety.raise_floor(certificate.view)
         state.pacemaker.note_progress()
         self._proposals.reconsider()
+        if state.tree.final.height >= state.parameters.epoch_end_height:
+            state.is_epoch_over = True
+            state.update_signing()
         state.emit(FinalizeBlocks(tuple(each.pre_prepare.block for each in chain), certificate))
         if discarded:
             state.emit(DiscardBlocks(discarded))

@@ -16,6 +16,7 @@ from consensus.state import State
 from consensus.tally import Tally
 from consensus.views import Views
 from primitives.certificates import Certificate, Verifier, VoteKind
+from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader
 
 __all__ = ["Intake"]
@@ -42,7 +43,7 @@ class Intake:
     def on_vote(self, peer: int, vote: Vote) -> None:
         """Take in one vote."""
         state = self._state
-        if vote.epoch != state.parameters.epoch or vote.validator >= state.validators.count:
+        if vote.validator >= state.validators.count:
             state.emit(ReportPeer(peer, "unknown_validator"))
             return
         oldest = max(state.log.oldest_view, state.view - VIEW_WINDOW)
@@ -137,6 +138,7 @@ class Intake:
         return (
             _is_of_this_chain(header, state)
             and header.proposer == state.leaders.leader(header.view)
+            and _is_fit_for_epoch(header, state)
             and header.parent_view < header.view
             and len(pre_prepare.body) <= state.parameters.body_bytes_max
             and _is_justification(pre_prepare)
@@ -148,7 +150,14 @@ def _is_of_this_chain(header: BlockHeader, state: State) -> bool:
     return (
         header.chain_id == parameters.chain_id
         and header.protocol_version == parameters.protocol_version
-        and header.epoch == parameters.epoch
+    )
+
+
+def _is_fit_for_epoch(header: BlockHeader, state: State) -> bool:
+    """Check that the last block of the epoch, and no other, names the next set; tails are empty."""
+    names_next_set = header.next_validators_hash != ZERO_HASH
+    return names_next_set == state.parameters.is_epoch_end(header.height) and (
+        header.height <= state.parameters.epoch_end_height or state.tree.is_empty(header)
     )
 
 

@@ -153,12 +153,14 @@ class Status:
 
     Parameters
     ----------
+    epoch : the epoch it is in.
     view : the view it is in.
     final_height : height of its last final block.
     first_uncertified_view : the lowest view above its last final block's of which it holds neither
         a prepared nor a view-change certificate; at most `view`.
     """
 
+    epoch: int
     view: int
     final_height: int
     first_uncertified_view: int
@@ -303,6 +305,7 @@ def _message_fields(message: Message) -> Encodable:
         case Status():
             return (
                 _Kind.STATUS.value,
+                message.epoch,
                 message.view,
                 message.final_height,
                 message.first_uncertified_view,
@@ -390,10 +393,12 @@ def _decode_certificate_batch(value: Value) -> CertificateBatch:
 
 
 def _decode_status(value: Value) -> Status:
-    reader = FieldReader(value, "status", 4)
+    reader = FieldReader(value, "status", 5)
     reader.value()
+    epoch = reader.counter("epoch")
     view = reader.counter("view")
     status = Status(
+        epoch=epoch,
         view=view,
         final_height=reader.counter("final_height"),
         first_uncertified_view=reader.integer("first_uncertified_view", 0, view),

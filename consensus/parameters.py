@@ -1,8 +1,8 @@
 """The numbers of the protocol: waits, and a named bound for every buffer.
 
 Two kinds live here. What all validators must agree on (``protocol_version``, ``chain_id``,
-``epoch``, ``unfinal_blocks_max``, ``body_bytes_max``, ``empty_body_root``) and what each operator
-may choose (everything else). Source: docs/spec/consensus.md §2.
+``epoch``, ``epoch_end_height``, ``unfinal_blocks_max``, ``body_bytes_max``,
+``empty_body_root``) and what each operator may choose (everything else). Source: docs/spec/consensus.md §2.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from primitives.errors import InvalidInputError
+from primitives.fields import COUNTER_MAX
 from primitives.hashing import HASH_BYTES
 from primitives.header import PROTOCOL_VERSION
 
@@ -58,6 +59,8 @@ class Parameters:
     empty_body_root : the body root of a block without transactions, 32 bytes; it is how the core,
         to which bodies are opaque, tells empty blocks.
     epoch : which validator set decides.
+    epoch_end_height : height of the epoch's last block; whatever is proposed above it is a tail:
+        empty, no part of the chain, made only so that the last block becomes final as an ancestor.
     protocol_version : the one version of headers that is accepted.
     view_timeout_ms : how long a leader may stay silent while work is known, before growth; > 0.
     timeout_max_ms : cap of the grown timeout, ≥ `view_timeout_ms`.
@@ -82,6 +85,7 @@ class Parameters:
     chain_id: bytes
     empty_body_root: bytes
     epoch: int = 0
+    epoch_end_height: int = COUNTER_MAX
     protocol_version: int = PROTOCOL_VERSION
     view_timeout_ms: int = 1_000
     timeout_max_ms: int = 10_000
@@ -115,10 +119,15 @@ class Parameters:
         ):
             _check(name, getattr(self, name), 1, 2**31)
         _check("epoch", self.epoch, 0, 2**31)
+        _check("epoch_end_height", self.epoch_end_height, 1, COUNTER_MAX)
         _check("timestamp_precision_ms", self.timestamp_precision_ms, 0, 2**31)
         _check("timeout_max_ms", self.timeout_max_ms, self.view_timeout_ms, 2**31)
         _check("retransmit_max_ms", self.retransmit_max_ms, self.retransmit_ms, 2**31)
         _check("body_bytes_max", self.body_bytes_max, 1, BODY_BYTES_MAX)
+
+    def is_epoch_end(self, height: int) -> bool:
+        """Say whether the block at a height is the last one of the epoch."""
+        return height == self.epoch_end_height
 
     def compute_timeout_ms(self, failures: int) -> int:
         """Return the timeout of a view after so many views without progress (×1.5, capped)."""

@@ -18,6 +18,7 @@ from consensus.state import State
 from consensus.tally import Tally
 from primitives.certificates import Certificate, VoteKind
 from primitives.errors import InvariantViolationError
+from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader
 
 __all__ = ["Proposals"]
@@ -164,6 +165,9 @@ class Proposals:
         is_empty = event.body_root == state.parameters.empty_body_root
         if building.must_be_empty and not is_empty:
             raise InvariantViolationError("the driver put transactions into a block without room")
+        names_next_set = event.next_validators_hash != ZERO_HASH
+        if names_next_set != state.parameters.is_epoch_end(building.parent.height + 1):
+            raise InvariantViolationError("the last block of an epoch, and no other, names a set")
         if is_empty and state.now_ms < state.pacemaker.grace_until_ms:
             self._unneeded_view = event.view
             return
@@ -186,6 +190,7 @@ class Proposals:
             timestamp_ms=max(event.timestamp_ms, parent.timestamp_ms + 1),
             proposer=state.leader,
             body_root=event.body_root,
+            next_validators_hash=event.next_validators_hash,
         )
         blocks = [each for each in chain if not each.durable]
         signed = state.safety.sign_proposal(
@@ -256,8 +261,10 @@ class Proposals:
 
     def _must_be_empty(self, chain: list[BlockEntry]) -> bool:
         state = self._state
+        height = chain[-1].header.height if chain else state.tree.final.height
         return (
-            state.tree.count_non_empty(chain) >= state.parameters.unfinal_blocks_max
+            height >= state.parameters.epoch_end_height
+            or state.tree.count_non_empty(chain) >= state.parameters.unfinal_blocks_max
             or state.tree.count_held() >= state.parameters.held_blocks_max
         )
 

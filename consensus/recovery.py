@@ -67,8 +67,14 @@ class History:
         return max(entered)
 
 
-def read_history(recovered: Recovered, own_index: int | None) -> History:
+def read_history(recovered: Recovered, own_index: int | None, epoch: int) -> History:
     """Return what the records say about views above the last final block's.
+
+    Parameters
+    ----------
+    recovered : from the disk.
+    own_index : of this validator in the epoch.
+    epoch : the current one. Records of earlier ones are history: other keys, other indices.
 
     Raises
     ------
@@ -88,7 +94,7 @@ def read_history(recovered: Recovered, own_index: int | None) -> History:
             raise CorruptStateError(
                 f"record {position} of the write-ahead log does not read back: {error}"
             ) from error
-        if record.vote is not None:
+        if record.vote is not None and record.vote.epoch == epoch:
             if record.vote.validator != own_index:
                 raise ContradictoryRecordsError(
                     f"record {position} holds a vote of validator {record.vote.validator}, "
@@ -96,10 +102,14 @@ def read_history(recovered: Recovered, own_index: int | None) -> History:
                 )
             votes.append(record.vote)
         for pre_prepare in record.pre_prepares:
+            if pre_prepare.header.epoch != epoch:
+                continue
             pre_prepares[pre_prepare.block_id] = pre_prepare
             for certificate in _carried(pre_prepare):
                 certificates[certificate.kind, certificate.view] = certificate
         for certificate in record.certificates:
+            if certificate.epoch != epoch:
+                continue
             certificates[certificate.kind, certificate.view] = certificate
     return History(
         tuple(vote for vote in votes if vote.view > floor),

@@ -63,7 +63,8 @@ class Retransmission:
         """Return how far this node is."""
         state = self._state
         first = state.log.compute_first_uncertified_view(state.view)
-        return Status(state.view, state.tree.final.height, min(first, state.view))
+        height = min(state.tree.final.height, state.parameters.epoch_end_height)
+        return Status(state.parameters.epoch, state.view, height, min(first, state.view))
 
     def on_status(self, peer: int, status: Status) -> None:
         """Answer a peer that lacks certificates; ask one that has more."""

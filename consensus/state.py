@@ -41,6 +41,7 @@ class State:
     is_behind : final blocks are missing here; nothing is signed.
     is_halted : a contradiction was found that only an operator can mend; nothing is signed.
     is_on_probation : own records were lost; nothing is signed.
+    is_epoch_over : the epoch's last block is final; nothing is signed, only laggards are answered.
     actions : asked for in this step, in order.
     """
 
@@ -59,6 +60,7 @@ class State:
     is_behind: bool = False
     is_halted: bool = False
     is_on_probation: bool = False
+    is_epoch_over: bool = False
     actions: list[Action] = field(default_factory=list)
 
     @property
@@ -82,7 +84,9 @@ class State:
 
     def update_signing(self) -> None:
         """Switch the signer on or off as the facts demand."""
-        reasons_against = self.is_behind or self.is_halted or self.is_on_probation
+        reasons_against = (
+            self.is_behind or self.is_halted or self.is_on_probation or self.is_epoch_over
+        )
         self.safety.switch(on=not reasons_against)
 
     def halt(self, code: str, text: str) -> None:

@@ -1,7 +1,8 @@
 """The block header: what a proposer signs and validators agree on.
 
 It holds nothing that the proposer would have to execute: state and receipts roots are certified by
-the COMMIT votes and by the next state. Source: docs/spec/encoding.md §7.
+the COMMIT votes and by the next state. The one result that it does name, the next validator set,
+was fixed some blocks before. Source: docs/spec/encoding.md §7.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from functools import cached_property
 
 from primitives.codec import decode, encode
 from primitives.fields import FieldReader
-from primitives.hashing import HASH_BYTES, Tag, tagged_hash
+from primitives.hashing import HASH_BYTES, ZERO_HASH, Tag, tagged_hash
 from primitives.validator_set import VALIDATORS_MAX
 
 __all__ = ["HEADER_BYTES_MAX", "PROTOCOL_VERSION", "BlockHeader", "decode_header"]
 
 PROTOCOL_VERSION = 1
 
-HEADER_BYTES_MAX = 192
-"""Larger than any header can be: 3 hashes, 6 integers of at most 9 bytes, one small index."""
+HEADER_BYTES_MAX = 224
+"""Larger than any header can be: 4 hashes, 6 integers of at most 9 bytes, one small index."""
 
-_FIELD_COUNT = 10
+_FIELD_COUNT = 11
 _PROTOCOL_VERSION_MAX = 2**16 - 1
 
 
@@ -41,6 +42,8 @@ class BlockHeader:
     timestamp_ms : proposer's time, milliseconds since 1970, UTC.
     proposer : validator index.
     body_root : Merkle root over the transaction ids, 32 bytes.
+    next_validators_hash : in the last block of an epoch the hash of the validator set that decides
+        the next one, so that a chain of such headers leads from genesis to any set; else zeros.
 
     Notes
     -----
@@ -58,6 +61,7 @@ class BlockHeader:
     timestamp_ms: int
     proposer: int
     body_root: bytes
+    next_validators_hash: bytes = ZERO_HASH
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
@@ -82,6 +86,7 @@ class BlockHeader:
                 self.timestamp_ms,
                 self.proposer,
                 self.body_root,
+                self.next_validators_hash,
             )
         )
 
@@ -106,6 +111,7 @@ def decode_header(data: bytes) -> BlockHeader:
         timestamp_ms=reader.counter("timestamp_ms"),
         proposer=reader.integer("proposer", 0, VALIDATORS_MAX - 1),
         body_root=reader.bytes("body_root", HASH_BYTES),
+        next_validators_hash=reader.bytes("next_validators_hash", HASH_BYTES),
     )
     reader.end()
     return header

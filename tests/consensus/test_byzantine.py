@@ -236,7 +236,7 @@ class Liar:
                 self.make_proposal,
                 lambda: CertificateMessage(self.make_certificate()),
                 lambda: CertificateBatch((self.make_certificate(), self.make_certificate())),
-                lambda: Status(self.make_view(), self.random.choice([0, 3, 10**12]), 0),
+                lambda: Status(0, self.make_view(), self.random.choice([0, 3, 10**12]), 0),
                 lambda: BlockRequest(self.pick_id()),
                 lambda: BlockResponse(self.make_proposal()),
                 lambda: BlocksRequest(self.random.randint(1, 50), self.random.randint(1, 64)),

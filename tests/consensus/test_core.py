@@ -205,7 +205,7 @@ def test_a_sole_validator_decides_alone() -> None:
 
 def test_an_observer_follows_without_a_word_but_status() -> None:
     bench = Bench(own_index=None)
-    assert bench.started == [Broadcast(Status(1, 0, 1))]
+    assert bench.started == [Broadcast(Status(0, 1, 0, 1))]
     bench.step(WorkChanged(True))
     bench.step(MessageReceived(1, PROPOSAL))
     certificate = certify(VoteKind.PREPARE, 1, PROPOSAL.block_id)
@@ -261,7 +261,7 @@ def test_a_validator_needs_a_signer() -> None:
 def test_peers_come_and_go() -> None:
     bench = Bench(own_index=0)
     actions = bench.step(PeerConnected(2))
-    assert actions == [Send(2, Status(1, 0, 1))]
+    assert actions == [Send(2, Status(0, 1, 0, 1))]
     assert bench.step(PeerDisconnected(2)) == []
     assert len(bench.core.state.peers) == 0
 

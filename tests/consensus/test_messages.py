@@ -85,7 +85,7 @@ pre_prepares = st.builds(
     signatures,
 )
 statuses = st.tuples(counters, counters, counters).map(
-    lambda drawn: Status(max(drawn[0], drawn[2]), drawn[1], min(drawn[0], drawn[2]))
+    lambda drawn: Status(0, max(drawn[0], drawn[2]), drawn[1], min(drawn[0], drawn[2]))
 )
 messages = st.one_of(
     pre_prepares,
@@ -177,7 +177,7 @@ def test_more_gap_certificates_than_allowed_are_refused() -> None:
 
 
 def test_one_kind_of_message_is_not_read_as_another() -> None:
-    status = encode_message(Status(1, 0, 1))
+    status = encode_message(Status(0, 1, 0, 1))
     assert decode_vote(VOTE.encode()) == VOTE
     for decode in (decode_vote, decode_pre_prepare):
         with pytest.raises(InvalidInputError):

@@ -88,7 +88,7 @@ def with_header(proposal: PrePrepare, **changes: object) -> PrePrepare:
     [
         {"chain_id": b"other chain".ljust(32)},
         {"protocol_version": 2},
-        {"epoch": 1},
+        {"next_validators_hash": b"n" * 32},
         {"proposer": 2},
         {"parent_view": 1},
     ],

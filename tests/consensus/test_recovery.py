@@ -60,18 +60,18 @@ def test_an_ill_formed_record_is_refused(value: Encodable) -> None:
 @given(st.binary(max_size=64))
 def test_a_record_that_does_not_read_back_is_corrupt_state(data: bytes) -> None:
     with pytest.raises(CorruptStateError):
-        read_history(Recovered(GENESIS, None, [data]), 0)
+        read_history(Recovered(GENESIS, None, [data]), 0, 0)
 
 
 def test_history_holds_votes_blocks_and_the_certificates_they_came_with() -> None:
-    history = read_history(Recovered(GENESIS, None, RECORDS), 0)
+    history = read_history(Recovered(GENESIS, None, RECORDS), 0, 0)
     assert history.votes == (COMMIT, PREPARE)
     assert history.pre_prepares == (FIRST, THIRD)
     assert set(history.certificates) == {PREPARED, GAP}
 
 
 def test_what_is_final_is_left_out() -> None:
-    history = read_history(Recovered(FIRST.header, None, RECORDS), 0)
+    history = read_history(Recovered(FIRST.header, None, RECORDS), 0, 0)
     assert history.votes == (PREPARE,)
     assert history.pre_prepares == (THIRD,)
     assert history.certificates == (GAP,)
@@ -79,7 +79,7 @@ def test_what_is_final_is_left_out() -> None:
 
 def test_a_vote_of_another_validator_in_our_log_is_found() -> None:
     with pytest.raises(ContradictoryRecordsError):
-        read_history(Recovered(GENESIS, None, RECORDS), 1)
+        read_history(Recovered(GENESIS, None, RECORDS), 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -97,5 +97,5 @@ def test_a_vote_of_another_validator_in_our_log_is_found() -> None:
 def test_the_view_is_no_lower_than_any_that_was_entered(
     records: list[bytes], own_index: int, view: int
 ) -> None:
-    history = read_history(Recovered(GENESIS, None, records), own_index)
+    history = read_history(Recovered(GENESIS, None, records), own_index, 0)
     assert history.compute_view(own_index, GENESIS.view) == view

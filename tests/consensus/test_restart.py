@@ -80,7 +80,7 @@ def test_a_prepare_is_said_again_and_its_block_executed_again() -> None:
     bench = log.restart()
     assert bench.started == [
         Broadcast(make_vote(VoteKind.PREPARE, 1, FIRST.block_id, validator=0)),
-        Broadcast(Status(1, 0, 1)),
+        Broadcast(Status(0, 1, 0, 1)),
         ExecuteBlock(FIRST.block),
     ]
 
@@ -200,7 +200,7 @@ def test_fetched_blocks_under_a_commit_survive_a_restart() -> None:
 
 def test_an_observer_restarts_without_a_word() -> None:
     bench = Bench(own_index=None, recovered=Recovered(GENESIS, None, ()))
-    assert bench.started == [Broadcast(Status(1, 0, 1))]
+    assert bench.started == [Broadcast(Status(0, 1, 0, 1))]
 
 
 def test_the_final_certificate_is_known_again() -> None:
@@ -245,10 +245,10 @@ def test_a_validator_without_its_records_signs_nothing_until_it_cannot_contradic
     bench.step(WorkChanged(True))
     bench.step(MessageReceived(2, CertificateMessage(certify(VoteKind.VIEW_CHANGE, 8))))
     for peer, view in ((0, 1), (9, 1), (1, 7), (1, 9), (2, 10**9)):
-        bench.step(MessageReceived(peer, Status(view, 0, view)))
+        bench.step(MessageReceived(peer, Status(0, view, 0, view)))
     assert not votes(bench.step(Ticked(), after_ms=60_000))
-    bench.step(MessageReceived(3, Status(9, 0, 9)))
-    bench.step(MessageReceived(2, Status(1, 0, 1)))
+    bench.step(MessageReceived(3, Status(0, 9, 0, 9)))
+    bench.step(MessageReceived(2, Status(0, 1, 0, 1)))
     parent = GENESIS
     for view in (9 + VIEW_WINDOW, 10 + VIEW_WINDOW):
         assert bench.core.state.is_on_probation

@@ -69,7 +69,7 @@ def test_a_stuck_validator_repeats_its_votes_and_the_certificate_of_its_entry() 
         CertificateMessage(PREPARED),
         make_vote(VoteKind.COMMIT, 1, FIRST.block_id, ROOT, validator=0),
         make_vote(VoteKind.PREPARE, 2, second.block_id, validator=0),
-        Status(2, 0, 2),
+        Status(0, 2, 0, 2),
     ]
 
 
@@ -95,9 +95,9 @@ def test_a_leader_repeats_its_proposal_to_those_who_have_not_prepared_it() -> No
 
 def test_an_idle_validator_only_says_how_far_it_is() -> None:
     bench = Bench(retransmit_ms=250, status_interval_ms=2_000)
-    assert said(bench.step(Ticked(), after_ms=250)) == [Status(1, 0, 1)]
+    assert said(bench.step(Ticked(), after_ms=250)) == [Status(0, 1, 0, 1)]
     assert said(bench.step(Ticked(), after_ms=1_999)) == []
-    assert said(bench.step(Ticked(), after_ms=1)) == [Status(1, 0, 1)]
+    assert said(bench.step(Ticked(), after_ms=1)) == [Status(0, 1, 0, 1)]
 
 
 def test_a_laggard_is_answered_with_the_certificates_that_it_lacks() -> None:
@@ -106,7 +106,7 @@ def test_a_laggard_is_answered_with_the_certificates_that_it_lacks() -> None:
     gap = [certify(VoteKind.VIEW_CHANGE, view) for view in (2, 3)]
     for certificate in gap:
         learn(bench, certificate)
-    answer = bench.step(MessageReceived(3, Status(1, 0, 1)), after_ms=1)
+    answer = bench.step(MessageReceived(3, Status(0, 1, 0, 1)), after_ms=1)
     assert answer == [Send(3, CertificateBatch((COMMITTED, *gap)))]
 
 
@@ -115,7 +115,7 @@ def test_a_laggard_in_views_alone_gets_no_commit_certificate() -> None:
     finalize_first(bench)
     gap = certify(VoteKind.VIEW_CHANGE, 2)
     learn(bench, gap)
-    answer = bench.step(MessageReceived(3, Status(2, 1, 2)), after_ms=1)
+    answer = bench.step(MessageReceived(3, Status(0, 2, 1, 2)), after_ms=1)
     assert answer == [Send(3, CertificateBatch((gap,)))]
 
 
@@ -123,7 +123,7 @@ def test_a_hole_below_the_view_of_a_peer_is_filled() -> None:
     bench = Bench()
     for view in (1, 2, 3):
         learn(bench, certify(VoteKind.VIEW_CHANGE, view))
-    answer = bench.step(MessageReceived(3, Status(4, 0, 2)), after_ms=1)
+    answer = bench.step(MessageReceived(3, Status(0, 4, 0, 2)), after_ms=1)
     expected = tuple(certify(VoteKind.VIEW_CHANGE, view) for view in (2, 3))
     assert answer == [Send(3, CertificateBatch(expected))]
 
@@ -132,7 +132,7 @@ def test_an_answer_is_bounded_and_rare() -> None:
     bench = Bench(answer_interval_ms=100)
     for view in range(1, 101):
         learn(bench, certify(VoteKind.VIEW_CHANGE, view))
-    status = MessageReceived(3, Status(1, 0, 1))
+    status = MessageReceived(3, Status(0, 1, 0, 1))
     ((message,),) = [[each.message for each in of_kind(bench.step(status, 1), Send)]]
     assert isinstance(message, CertificateBatch)
     assert len(message.certificates) == CERTIFICATES_PER_MESSAGE_MAX - 1
@@ -143,29 +143,31 @@ def test_an_answer_is_bounded_and_rare() -> None:
 def test_what_is_not_known_cannot_be_answered() -> None:
     bench = Bench()
     learn(bench, certify(VoteKind.VIEW_CHANGE, 5))
-    assert bench.step(MessageReceived(3, Status(5, 0, 1)), after_ms=1) == [
+    assert bench.step(MessageReceived(3, Status(0, 5, 0, 1)), after_ms=1) == [
         Send(3, CertificateBatch((certify(VoteKind.VIEW_CHANGE, 5),)))
     ]
     bench = Bench()
     learn(bench, certify(VoteKind.VIEW_CHANGE, 5))
     bench.core.state.log.record(5).certificates.clear()
-    assert bench.step(MessageReceived(3, Status(5, 0, 1)), after_ms=1) == []
+    assert bench.step(MessageReceived(3, Status(0, 5, 0, 1)), after_ms=1) == []
 
 
 def test_a_peer_that_is_ahead_is_told_how_far_we_are() -> None:
     bench = Bench()
-    assert bench.step(MessageReceived(3, Status(9, 7, 9)), after_ms=1) == [Send(3, Status(1, 0, 1))]
+    assert bench.step(MessageReceived(3, Status(0, 9, 7, 9)), after_ms=1) == [
+        Send(3, Status(0, 1, 0, 1))
+    ]
 
 
 def test_a_peer_that_is_as_far_is_not_answered() -> None:
     bench = Bench()
-    assert bench.step(MessageReceived(3, Status(1, 0, 1)), after_ms=1) == []
+    assert bench.step(MessageReceived(3, Status(0, 1, 0, 1)), after_ms=1) == []
 
 
 def test_a_claim_of_height_alone_starts_nothing() -> None:
     """A peer that lies about its height cannot make us ask for blocks or stop signing."""
     bench = Bench()
-    bench.step(MessageReceived(3, Status(10**9, 10**9, 10**9)))
+    bench.step(MessageReceived(3, Status(0, 10**9, 10**9, 10**9)))
     bench.step(Ticked(), after_ms=100)
     assert not bench.core.state.is_behind
     assert bench.core.state.safety.is_on

@@ -24,8 +24,11 @@ headers = st.builds(
     timestamp_ms=counters,
     proposer=st.integers(0, 99),
     body_root=hashes,
+    next_validators_hash=hashes,
 )
-HEADER = BlockHeader(1, b"c" * 32, 0, 5, 7, b"p" * 32, 6, 1_700_000_000_000, 3, b"r" * 32)
+HEADER = BlockHeader(
+    1, b"c" * 32, 0, 5, 7, b"p" * 32, 6, 1_700_000_000_000, 3, b"r" * 32, b"n" * 32
+)
 
 
 @given(headers)
@@ -50,20 +53,28 @@ def test_the_largest_header_fits_its_limit():
         *[COUNTER_MAX] * 2,
         99,
         ZERO_HASH,
+        ZERO_HASH,
     )
-    assert len(largest.encode()) == 152 <= HEADER_BYTES_MAX
+    assert len(largest.encode()) == 186 <= HEADER_BYTES_MAX
 
 
 def test_a_frozen_header_has_its_frozen_id():
     assert HEADER.encode().hex() == (
-        "9a01c420" + "63" * 32 + "000507c420" + "70" * 32 + "06cf0000018bcfe5680003c420" + "72" * 32
+        "9b01c420"
+        + "63" * 32
+        + "000507c420"
+        + "70" * 32
+        + "06cf0000018bcfe5680003c420"
+        + "72" * 32
+        + "c420"
+        + "6e" * 32
     )
     assert HEADER.block_id.hex() == (
-        "26ca7defdbf1f2955e0346f72e7e96edc12ea0f905b5ae7fd383a256253c9351"
+        "331d8ad285011d29a396b3084330bbb55a64d6397706a79968b626ce080c9f9c"
     )
 
 
-@pytest.mark.parametrize("position", range(10))
+@pytest.mark.parametrize("position", range(11))
 def test_every_field_enters_the_id(position):
     name = list(HEADER.__dataclass_fields__)[position]
     value = getattr(HEADER, name)
@@ -85,6 +96,7 @@ def test_every_field_enters_the_id(position):
         (7, b"", "malformed"),
         (8, 100, "out_of_range"),
         (9, "r" * 32, "malformed"),
+        (10, b"n" * 31, "malformed"),
     ],
 )
 def test_a_field_out_of_its_range_is_refused(position, value, code):
@@ -96,7 +108,7 @@ def test_a_field_out_of_its_range_is_refused(position, value, code):
     assert caught.value.field == f"header.{list(HEADER.__dataclass_fields__)[position]}"
 
 
-@pytest.mark.parametrize("count", [9, 11])
+@pytest.mark.parametrize("count", [10, 12])
 def test_missing_and_added_fields_are_refused(count):
-    with pytest.raises(InvalidInputError, match="must have 10 fields"):
+    with pytest.raises(InvalidInputError, match="must have 11 fields"):
         decode_header(encode([*astuple(HEADER), 0][:count]))
