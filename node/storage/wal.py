@@ -21,16 +21,15 @@ more is written, since what the disk holds then is unknown until the next openin
 
 from __future__ import annotations
 
-import os
 import secrets
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from node.storage.durable_files import make_folder, sync_folder
+from node.storage.file_system import AppendFile, FileSystem, LocalFileSystem
 from primitives.errors import CorruptStateError, InvariantViolationError
 
 __all__ = ["SEGMENT_BYTES_MAX", "WriteAheadLog"]
@@ -80,6 +79,10 @@ class WriteAheadLog:
         Made when it is missing.
     segment_bytes_max
         A segment takes no more records once it is this large.
+    files
+        The disk.
+    draw_bytes
+        Returns so many random bytes.
 
     Raises
     ------
@@ -88,17 +91,30 @@ class WriteAheadLog:
         another version's log.
     """
 
-    def __init__(self, folder: Path, segment_bytes_max: int = SEGMENT_BYTES_MAX) -> None:
-        make_folder(folder)
+    def __init__(
+        self,
+        folder: Path,
+        segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        files: FileSystem | None = None,
+        draw_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._files = files or LocalFileSystem()
+        self._files.make_folder(folder)
+        self._draw_bytes = draw_bytes
         self._folder = folder
         self._segment_bytes_max = segment_bytes_max
         self._segments: list[_Segment] = []
         self._is_broken = False
-        paths = sorted(folder.glob("*.wal"))
+        self._is_closed = False
+        paths = self._files.list_files(folder, ".wal")
         for path in paths:
             self._open_segment(path, is_last=path is paths[-1])
-        self._file = self._open_end() if self._segments else self._start_segment(0)
-        self._size = self._synced = self._file.tell()
+        self._file = (
+            self._files.open_end(self._segments[-1].path)
+            if self._segments
+            else self._start_segment(0)
+        )
+        self._synced = self._file.size
 
     def records(self) -> list[bytes]:
         """Return what is in the log, in the order in which it was appended; read from disk."""
@@ -106,7 +122,7 @@ class WriteAheadLog:
         return [
             record.data
             for segment in self._segments
-            for record in _read_records(segment.path.read_bytes(), segment.seed)
+            for record in _read_records(self._files.read(segment.path), segment.seed)
         ]
 
     def append(self, record: bytes, tag: int) -> None:
@@ -120,7 +136,7 @@ class WriteAheadLog:
             A number ≥ 0; :meth:`prune` deletes by it.
         """
         self._check_usable()
-        if self._size >= self._segment_bytes_max:
+        if self._file.size >= self._segment_bytes_max:
             self._rotate()
         segment = self._segments[-1]
         header = _encode_header(record, tag, self._synced, segment.seed)
@@ -136,13 +152,12 @@ class WriteAheadLog:
             The disk failed; the log takes nothing more.
         """
         self._check_usable()
-        if self._synced == self._size:
+        if self._synced == self._file.size:
             return
         self._is_broken = True
-        self._file.flush()
-        os.fdatasync(self._file.fileno())
+        self._file.sync()
         self._is_broken = False
-        self._synced = self._size
+        self._synced = self._file.size
 
     def prune(self, below_tag: int) -> None:
         """Delete the oldest segments of which every record has a tag below ``below_tag``."""
@@ -150,16 +165,17 @@ class WriteAheadLog:
         for segment in self._segments[:-1]:
             if segment.highest_tag >= below_tag:
                 break
-            segment.path.unlink()
+            self._files.delete(segment.path)
             # Each deletion on its own: a crash must not leave a gap.
-            sync_folder(self._folder)
+            self._files.sync_folder(self._folder)
             pruned += 1
         del self._segments[:pruned]
 
     def close(self) -> None:
         """Sync and close; nothing happens the second time."""
-        if self._file.closed:
+        if self._is_closed:
             return
+        self._is_closed = True
         try:
             if not self._is_broken:
                 self.sync()
@@ -176,21 +192,22 @@ class WriteAheadLog:
         self._is_broken = True
         self._file.write(data)
         self._is_broken = False
-        self._size += len(data)
 
     def _rotate(self) -> None:
         self.sync()
         self._file.close()
         self._file = self._start_segment(self._segments[-1].number + 1)
-        self._size = self._synced = self._file.tell()
+        self._synced = self._file.size
 
-    def _start_segment(self, number: int) -> BinaryIO:
-        segment = _Segment(number, self._name(number), secrets.token_bytes(_SEED_BYTES))
-        file = segment.path.open("xb")
+    def _start_segment(self, number: int) -> AppendFile:
+        segment = _Segment(number, self._name(number), self._draw_bytes(_SEED_BYTES))
+        # What fails here leaves the log without a file to append to.
+        self._is_broken = True
+        file = self._files.create(segment.path)
         file.write(_encode_preamble(number, segment.seed))
-        file.flush()
-        os.fdatasync(file.fileno())
-        sync_folder(self._folder)
+        file.sync()
+        self._files.sync_folder(self._folder)
+        self._is_broken = False
         self._segments.append(segment)
         return file
 
@@ -198,12 +215,12 @@ class WriteAheadLog:
         number = self._segments[-1].number + 1 if self._segments else _read_number(path)
         if path != self._name(number):
             raise CorruptStateError(f"{self._name(number)} is missing from the write-ahead log")
-        data = path.read_bytes()
+        data = self._files.read(path)
         seed = _decode_preamble(data, number)
         if seed is None and is_last and len(data) <= _PREAMBLE_BYTES:
             # A crash hit while the segment was begun; it holds nothing.
-            path.unlink()
-            sync_folder(self._folder)
+            self._files.delete(path)
+            self._files.sync_folder(self._folder)
             return
         if seed is None:
             raise CorruptStateError(f"{path} is no segment of version {_VERSION} of the log")
@@ -218,14 +235,8 @@ class WriteAheadLog:
                     f"{path} does not read back at byte {end}: the disk lost records that votes"
                     " were based on; restore it, or start with a new validator key"
                 )
-            os.truncate(path, end)
+            self._files.truncate(path, end)
         self._segments.append(segment)
-
-    def _open_end(self) -> BinaryIO:
-        """Open the last segment for appending, with what it holds on disk for certain."""
-        file = self._segments[-1].path.open("ab")
-        os.fsync(file.fileno())
-        return file
 
     def _name(self, number: int) -> Path:
         return self._folder / f"{number:012d}.wal"
