@@ -23,18 +23,16 @@ from consensus.parameters import (
 from primitives.certificates import (
     CERTIFICATE_BYTES_MAX,
     Certificate,
-    VoteKind,
-    check_vote_subject,
     decode_certificate,
-    vote_signing_bytes,
 )
 from primitives.codec import Encodable, Value, decode, encode
 from primitives.errors import InvalidInputError
+from primitives.evidence import proposal_signing_bytes
 from primitives.fields import COUNTER_MAX, FieldReader
-from primitives.hashing import HASH_BYTES, Tag, tagged_hash
+from primitives.hashing import HASH_BYTES
 from primitives.header import HEADER_BYTES_MAX, BlockHeader, decode_header
 from primitives.keys import SIGNATURE_BYTES
-from primitives.validator_set import VALIDATORS_MAX
+from primitives.vote import VOTE_BYTES_MAX, Vote, decode_vote
 
 __all__ = [
     "Block",
@@ -50,7 +48,6 @@ __all__ = [
     "Vote",
     "decode_message",
     "decode_pre_prepare",
-    "decode_vote",
     "encode_message",
     "proposal_signing_bytes",
 ]
@@ -99,38 +96,6 @@ class PrePrepare:
     def block(self) -> Block:
         """The block without its justification."""
         return Block(self.header, self.body)
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """One validator's PREPARE, COMMIT or VIEW-CHANGE.
-
-    Parameters
-    ----------
-    kind, epoch, view : what is voted on.
-    block_id : 32 bytes; zeros in a VIEW-CHANGE.
-    state_root : 32 bytes; zeros unless COMMIT.
-    validator : index of the voter.
-    signature : over `primitives.certificates.vote_signing_bytes`, 64 bytes.
-    """
-
-    kind: VoteKind
-    epoch: int
-    view: int
-    block_id: bytes
-    state_root: bytes
-    validator: int
-    signature: bytes
-
-    def signing_bytes(self, chain_id: bytes) -> bytes:
-        """Return what the validator signed."""
-        return vote_signing_bytes(
-            chain_id, self.epoch, self.kind, self.view, self.block_id, self.state_root
-        )
-
-    def encode(self) -> bytes:
-        """Return the canonical bytes, the same as those of the message."""
-        return encode_message(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +201,6 @@ class _Kind(IntEnum):
     BLOCKS_RESPONSE = 9
 
 
-def proposal_signing_bytes(block_id: bytes) -> bytes:
-    """Return the 32 bytes that a leader signs; the header behind the id names chain and view."""
-    return tagged_hash(Tag.PROPOSAL, block_id)
-
-
 def encode_message(message: Message) -> bytes:
     """Return the canonical bytes of a message."""
     return encode(_message_fields(message))
@@ -266,14 +226,6 @@ def decode_message(data: bytes, *, bytes_max: int = MESSAGE_BYTES_MAX) -> Messag
     return decoder(value)
 
 
-def decode_vote(data: bytes) -> Vote:
-    """Return the vote whose canonical bytes are `data`; raises as `decode_message` does."""
-    message = decode_message(data)
-    if not isinstance(message, Vote):
-        raise InvalidInputError("malformed", "message is not a vote")
-    return message
-
-
 def decode_pre_prepare(data: bytes) -> PrePrepare:
     """Return the proposal whose canonical bytes are `data`; raises as `decode_message` does."""
     message = decode_message(data)
@@ -287,13 +239,7 @@ def _message_fields(message: Message) -> Encodable:
         case Vote():
             return (
                 _Kind.VOTE.value,
-                message.kind.value,
-                message.epoch,
-                message.view,
-                message.block_id,
-                message.state_root,
-                message.validator,
-                message.signature,
+                message.encode(),
             )
         case PrePrepare():
             return (_Kind.PRE_PREPARE.value, *_pre_prepare_fields(message))
@@ -360,20 +306,11 @@ def _decode_pre_prepare_message(value: Value) -> PrePrepare:
 
 
 def _decode_vote_message(value: Value) -> Vote:
-    reader = FieldReader(value, "vote", 8)
+    reader = FieldReader(value, "vote_message", 2)
     reader.value()
-    vote = Vote(
-        kind=VoteKind(reader.integer("kind", VoteKind.PREPARE, VoteKind.VIEW_CHANGE)),
-        epoch=reader.counter("epoch"),
-        view=reader.counter("view"),
-        block_id=reader.bytes("block_id", length=HASH_BYTES),
-        state_root=reader.bytes("state_root", length=HASH_BYTES),
-        validator=reader.integer("validator", 0, VALIDATORS_MAX - 1),
-        signature=reader.bytes("signature", length=SIGNATURE_BYTES),
-    )
+    data = reader.bytes("vote", bytes_max=VOTE_BYTES_MAX)
     reader.end()
-    check_vote_subject(vote.kind, vote.block_id, vote.state_root, "vote")
-    return vote
+    return decode_vote(data)
 
 
 def _decode_certificate_message(value: Value) -> CertificateMessage:

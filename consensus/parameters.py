@@ -2,7 +2,8 @@
 
 Two kinds live here. What all validators must agree on (``protocol_version``, ``chain_id``,
 ``epoch``, ``epoch_end_height``, ``unfinal_blocks_max``, ``body_bytes_max``,
-``empty_body_root``) and what each operator may choose (everything else). Source: docs/spec/consensus.md §2.
+``empty_body_root``) and what each operator may choose (everything else).
+Source: docs/spec/consensus.md §2.
 """
 
 from __future__ import annotations

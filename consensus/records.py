@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consensus.messages import PrePrepare, Vote, decode_pre_prepare, decode_vote, encode_message
+from consensus.messages import PrePrepare, decode_pre_prepare, encode_message
 from primitives.certificates import CERTIFICATE_BYTES_MAX, Certificate, decode_certificate
 from primitives.codec import Value, decode, encode
 from primitives.errors import InvalidInputError
+from primitives.vote import Vote, decode_vote
 
 __all__ = ["RECORD_BYTES_MAX", "Record", "decode_record", "encode_record"]
 

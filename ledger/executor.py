@@ -15,7 +15,8 @@ work. Executing it never fails on that account; each transaction gets a receipt.
    c. The body is applied. If it fails, everything that the body wrote is undone, and it is
       *failed*; else it is *ok*.
 
-3. The fees go to the account of the block's proposer.
+3. The fees go to the account of the block's proposer; at two heights of an epoch the validators of
+   the next one are settled and brought into force (`ledger.membership`).
 4. Changed models are cut into chunks and hashed; their descriptors and versions are written.
 5. All writes enter the state tree at once, in the order of their keys.
 
@@ -54,25 +55,26 @@ from ledger.codes import (
 from ledger.errors import TransactionFailedError
 from ledger.executed_block import ExecutedBlock
 from ledger.execution import BlockExecution
+from ledger.membership import close_block, read_next_validators, read_validators
 from ledger.metering import compute_fee, compute_units
-from ledger.parameters import decode_parameters
+from ledger.parameters import Parameters, decode_parameters
 from ledger.payload import Payload, PayloadReader
 from ledger.receipt import Receipt, ReceiptStatus
 from ledger.schema import (
     CHAIN_PARAMETERS,
     CHAIN_PARENT,
-    CHAIN_VALIDATORS,
     Account,
     ParentBlock,
     account_key,
-    decode_validators,
 )
 from ledger.state import BlockState
 from ledger.store import LedgerStore
 from ledger.transaction import Transaction
+from ledger.transactions.evidence import REPORT_EVIDENCE
 from ledger.transactions.registry import body_of, kind_of
 from primitives.accounts import AccountId, account_id_from_public_key, account_to_text
 from primitives.errors import InvariantViolationError
+from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader
 
 __all__ = ["BlockExecutor"]
@@ -130,6 +132,7 @@ class BlockExecutor:
         run = self._start_run(header, transactions, lineage, state)
         receipts = [run.execute(transaction) for transaction in transactions]
         run.pay_proposer(header.proposer)
+        close_block(state, header.height, run.parameters)
         chunks = run.models.finish(state, header.height, header.timestamp_ms)
         state.keep()
         outcome = BlockOutcome(receipts, state.written, chunks, run.models.arrays)
@@ -139,6 +142,31 @@ class BlockExecutor:
     def compute_units_of(self, transaction: Transaction) -> int:
         """Return what a transaction would be metered at the tip, to fill blocks sensibly."""
         return compute_units(self._store.tip_state, transaction)
+
+    def next_validators_hash(self, height: int, parent: ExecutedBlock | None) -> bytes:
+        """Return what the header of a block at a height must say of the next epoch.
+
+        Parameters
+        ----------
+        height : of the block.
+        parent : the block before, or None if that is the final tip of the store.
+
+        Returns
+        -------
+        bytes
+            The hash of the next epoch's validators for the last block of an epoch, else zeros.
+        """
+        state = BlockState([each.records for each in self._lineage(parent)], self._store.tip_state)
+        parameters = self._read_parameters(state)
+        if height != parameters.epoch_end(parameters.epoch_of(height)):
+            return ZERO_HASH
+        return read_next_validators(state).to_validator_set().hash
+
+    def _read_parameters(self, state: BlockState) -> Parameters:
+        parameters = state.get(CHAIN_PARAMETERS, decode_parameters)
+        if parameters is None:
+            raise InvariantViolationError("the state has no parameters")
+        return parameters
 
     def _lineage(self, parent: ExecutedBlock | None) -> list[ExecutedBlock]:
         """Return the unfinal blocks from the parent down to right above the tip."""
@@ -170,9 +198,7 @@ class BlockExecutor:
         lineage: Sequence[ExecutedBlock],
         state: BlockState,
     ) -> _BlockRun:
-        parameters = state.get(CHAIN_PARAMETERS, decode_parameters)
-        if parameters is None:
-            raise InvariantViolationError("the state has no parameters")
+        parameters = self._read_parameters(state)
         carried: ChainMap[bytes, Payload] = ChainMap(
             _payloads_of(transactions), *(_payloads_of(block.transactions) for block in lineage)
         )
@@ -190,7 +216,7 @@ class _BlockRun:
     def __init__(self, execution: BlockExecution) -> None:
         self._execution = execution
         self._state = execution.state
-        self._parameters = execution.parameters
+        self.parameters = execution.parameters
         self._units_left = execution.parameters.compute_units_per_block_max
         self._units_by_sender: dict[AccountId, int] = {}
         self._fees = 0
@@ -199,19 +225,29 @@ class _BlockRun:
     def execute(self, transaction: Transaction) -> Receipt:
         """Let a transaction take its turn."""
         units = compute_units(self._state, transaction)
-        fee = compute_fee(self._parameters, transaction, units)
+        fee = 0 if self._is_free(transaction) else compute_fee(self.parameters, transaction, units)
         refusal = self._find_refusal(transaction, units, fee)
         if refusal is not None:
             return _receipt(transaction, ReceiptStatus.VOID, refusal)
         self._consume(transaction, units, fee)
         return self._apply(transaction, units, fee)
 
+    def _is_free(self, transaction: Transaction) -> bool:
+        """Say whether it is evidence from a validator's node, which is a duty and costs nothing."""
+        if transaction.kind != REPORT_EVIDENCE.code or transaction.sponsor is not None:
+            return False
+        signing_key = transaction.signatures[0].public_key
+        return any(
+            validator.public_key == signing_key
+            for validator in read_validators(self._state).validators
+        )
+
     def pay_proposer(self, proposer: int) -> None:
         """Give the fees of the block to the account of its proposer."""
         if self._fees == 0:
             return
-        validators = self._state.get(CHAIN_VALIDATORS, decode_validators)
-        if validators is None or proposer >= len(validators.validators):
+        validators = read_validators(self._state)
+        if proposer >= len(validators.validators):
             raise InvariantViolationError(f"the state knows no validator {proposer}")
         key = account_key(validators.validators[proposer].account)
         account = self._execution.get_account(validators.validators[proposer].account)
@@ -242,7 +278,7 @@ class _BlockRun:
                 BLOCK_FULL, f"needs {units} compute units, the block has {self._units_left} left"
             )
         used = self._units_by_sender.get(transaction.sender, 0)
-        quota = self._parameters.compute_units_per_account_max
+        quota = self.parameters.compute_units_per_account_max
         if used + units > quota:
             return _Refusal(
                 ACCOUNT_QUOTA_EXCEEDED,

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Final
 
 from ledger.parameters import Parameters, parameters_from_mapping
-from ledger.schema import AMOUNT_MAX, Member
+from ledger.schema import AMOUNT_MAX, ENDPOINT_PATTERN, MEMBER_NAME_PATTERN, Member
 from primitives.accounts import AccountId, account_from_text, account_to_text
 from primitives.codec import encode
 from primitives.errors import InvalidInputError
@@ -29,8 +29,6 @@ GENESIS_FORMAT: Final = "quorate-genesis/1"
 GENESIS_BYTES_MAX: Final = 16 * 1024 * 1024
 
 _CHAIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_MEMBER_NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
-_ENDPOINT: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,249}:[0-9]{1,5}")
 
 _FIELDS: Final = ("format", "chain_name", "timestamp_ms", "members", "allocations", "parameters")
 _MEMBER_FIELDS: Final = ("name", "account", "validator_key", "transport_key", "endpoint")
@@ -149,11 +147,11 @@ def _read_member(value: object, index: int) -> Member:
     path = f"genesis.members[{index}]"
     fields = _object(value, path, _MEMBER_FIELDS)
     return Member(
-        name=_text(fields["name"], f"{path}.name", _MEMBER_NAME),
+        name=_text(fields["name"], f"{path}.name", MEMBER_NAME_PATTERN),
         account=_account(fields["account"], f"{path}.account"),
         validator_key=_public_key(fields["validator_key"], f"{path}.validator_key"),
         transport_key=_public_key(fields["transport_key"], f"{path}.transport_key"),
-        endpoint=_text(fields["endpoint"], f"{path}.endpoint", _ENDPOINT),
+        endpoint=_text(fields["endpoint"], f"{path}.endpoint", ENDPOINT_PATTERN),
     )
 
 

@@ -9,17 +9,21 @@ from ledger.body import compute_body_root
 from ledger.executed_block import ExecutedBlock
 from ledger.genesis import Genesis
 from ledger.key_value import MemoryKeyValueStore
+from ledger.membership_records import KeyHolder, key_holder_key
 from ledger.reader import LedgerReader
 from ledger.schema import (
     CHAIN_PARAMETERS,
+    CHAIN_ROSTER,
     CHAIN_SUPPLY,
     CHAIN_VALIDATORS,
     Account,
     Record,
+    Roster,
     Supply,
     Validator,
     Validators,
     account_key,
+    epoch_validators_key,
     member_key,
 )
 from primitives.hashing import ZERO_HASH
@@ -50,15 +54,20 @@ def build_genesis_block(genesis: Genesis) -> ExecutedBlock:
 
 
 def _initial_records(genesis: Genesis) -> dict[bytes, Record | None]:
+    validators = Validators(
+        tuple(Validator(member.account, member.validator_key) for member in genesis.members)
+    )
     records: dict[bytes, Record | None] = {
         CHAIN_PARAMETERS: genesis.parameters,
         CHAIN_SUPPLY: Supply(genesis.supply),
-        CHAIN_VALIDATORS: Validators(
-            tuple(Validator(member.account, member.validator_key) for member in genesis.members)
-        ),
+        CHAIN_VALIDATORS: validators,
+        CHAIN_ROSTER: Roster(tuple(member.account for member in genesis.members)),
+        epoch_validators_key(0): validators,
     }
     for member in genesis.members:
         records[member_key(member.account)] = member
+        for key in (member.validator_key, member.transport_key):
+            records[key_holder_key(key)] = KeyHolder(member.account)
     for account, amount in genesis.allocations.items():
         records[account_key(account)] = Account(balance=amount)
     return records

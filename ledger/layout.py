@@ -33,6 +33,7 @@ __all__ = [
     "block_key",
     "chunk_key",
     "envelopes_key",
+    "epoch_end_key",
     "node_key",
     "pack_items",
     "receipts_key",
@@ -74,6 +75,11 @@ def block_id_key(block_id: bytes) -> bytes:
 def envelopes_key(height: int) -> bytes:
     """Return where a block's envelopes are."""
     return b"e/" + height.to_bytes(HEIGHT_BYTES, "big")
+
+
+def epoch_end_key(epoch: int) -> bytes:
+    """Return where the proof is of how an epoch ended."""
+    return b"x/" + epoch.to_bytes(HEIGHT_BYTES, "big")
 
 
 def receipts_key(height: int) -> bytes:

@@ -39,6 +39,7 @@ class Parameters:
     fee_per_compute_unit : price of a metered unit, in the smallest unit of money.
     unfinal_blocks_max : above so many unfinal blocks, only empty blocks are valid.
     wait_ms_max : longest wait that a model's incentive may ask for, in milliseconds.
+    epoch_length : heights in an epoch; fixed with the genesis, since heights are counted by it.
     """
 
     block_bytes_max: int = 1024 * 1024
@@ -53,6 +54,23 @@ class Parameters:
     fee_per_compute_unit: int = 0
     unfinal_blocks_max: int = 8
     wait_ms_max: int = 3_650 * DAY_MS
+    epoch_length: int = 1_000
+
+    def epoch_of(self, height: int) -> int:
+        """Return the epoch of the block at a height; the genesis block counts as of epoch 0."""
+        return max(height - 1, 0) // self.epoch_length
+
+    def epoch_end(self, epoch: int) -> int:
+        """Return the height of an epoch's last block."""
+        return (epoch + 1) * self.epoch_length
+
+    def decision_height(self, epoch: int) -> int:
+        """Return the height at which the validators of the epoch after `epoch` are settled.
+
+        It lies as many blocks before the end as may be unfinal, so that a proposer of the last
+        block has, as a rule, seen it become final.
+        """
+        return max(self.epoch_end(epoch) - self.unfinal_blocks_max, epoch * self.epoch_length + 1)
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
@@ -80,6 +98,7 @@ _LIMITS: Final[Mapping[str, tuple[int, int]]] = {
     "fee_per_byte": (0, 2**31),
     "fee_per_compute_unit": (0, 2**31),
     "unfinal_blocks_max": (1, 1_024),
+    "epoch_length": (2, COUNTER_MAX),
 }
 _NO_LIMIT: Final = (0, COUNTER_MAX)
 

@@ -3,6 +3,7 @@
 A proof needs nothing but the validators' public keys and the chain id to be checked:
 
     commit certificate ─► block id, state root
+                             │ tails, if it is one of a tail of an epoch's last block
                              └ parent record ─► block id, state root     one step per block that
                                   └ …                                    became final indirectly
                                        └ header, tree path ─► key, value
@@ -25,8 +26,10 @@ from primitives.certificates import (
     verify_certificate,
 )
 from primitives.codec import Encodable, Value, decode, encode
+from primitives.epoch_end import TAILS_MAX, find_link_fault
 from primitives.errors import InvalidInputError
 from primitives.fields import FieldReader
+from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader, decode_header
 from primitives.keys import verify_signature
 from primitives.sparse_merkle_proof import PROOF_BYTES_MAX, Proof, decode_proof, verify_proof
@@ -41,7 +44,7 @@ LINKS_MAX: Final = 1024
 STATE_PROOF_BYTES_MAX: Final = RECORD_BYTES_MAX + 1024 * 1024
 _KEY_BYTES_MAX: Final = 1024
 _HEADER_BYTES_MAX: Final = 1024
-_FIELD_COUNT: Final = 6
+_FIELD_COUNT: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class StateProof:
     Parameters
     ----------
     certificate : commit certificate of the block or of a descendant.
+    tails : if the certificate is one of a tail: the header of the epoch's last block and those of
+        its tails, ascending; the links begin at that last block. Else empty.
     links : from the certified block down to the block; empty if it is certified itself.
     header : of the block.
     key : the state key.
@@ -73,6 +78,7 @@ class StateProof:
     """
 
     certificate: Certificate
+    tails: tuple[BlockHeader, ...]
     links: tuple[ParentLink, ...]
     header: BlockHeader
     key: bytes
@@ -85,6 +91,7 @@ class StateProof:
         return encode(
             (
                 self.certificate.encode(),
+                [tail.encode() for tail in self.tails],
                 links,
                 self.header.encode(),
                 self.key,
@@ -108,6 +115,7 @@ def decode_state_proof(data: bytes) -> StateProof:
         certificate=decode_certificate(
             reader.bytes("certificate", bytes_max=CERTIFICATE_BYTES_MAX)
         ),
+        tails=tuple(_read_tail(item) for item in reader.array("tails", TAILS_MAX + 1)),
         links=tuple(_read_link(item) for item in reader.array("links", LINKS_MAX)),
         header=decode_header(reader.bytes("header", bytes_max=_HEADER_BYTES_MAX)),
         key=reader.bytes("key", bytes_max=_KEY_BYTES_MAX),
@@ -142,7 +150,7 @@ def verify_state_proof(
     if certificate.kind is not VoteKind.COMMIT:
         raise _bad("certificate.kind", f"is {certificate.kind.name}, not COMMIT")
     verify_certificate(certificate, validator_set, chain_id, verify)
-    block_id, state_root = certificate.block_id, certificate.state_root
+    block_id, state_root = _find_certified(proof), certificate.state_root
     parent_key = state_key_hash(CHAIN_PARENT)
     for number, link in enumerate(proof.links):
         if not verify_proof(state_root, parent_key, state_value_hash(link.value), link.path):
@@ -154,6 +162,24 @@ def verify_state_proof(
     value_hash = None if proof.value is None else state_value_hash(proof.value)
     if not verify_proof(state_root, state_key_hash(proof.key), value_hash, proof.path):
         raise _bad("path", f"does not lead from state root {state_root.hex()} to the value")
+
+
+def _find_certified(proof: StateProof) -> bytes:
+    """Return the id of the block of the chain that the certificate speaks of."""
+    if not proof.tails:
+        return proof.certificate.block_id
+    last, tails = proof.tails[0], proof.tails[1:]
+    if last.next_validators_hash == ZERO_HASH:
+        raise _bad("tails", "do not begin with the last block of an epoch")
+    fault = find_link_fault(last, tails, proof.certificate)
+    if fault is not None:
+        raise _bad("tails", f"do not lead to the certificate: {fault}")
+    return last.block_id
+
+
+def _read_tail(value: Value) -> BlockHeader:
+    reader = FieldReader([value], "state_proof.tails", 1)
+    return decode_header(reader.bytes("header", bytes_max=_HEADER_BYTES_MAX))
 
 
 def _read_link(value: Value) -> ParentLink:

@@ -20,6 +20,7 @@ from ledger.layout import (
     block_key,
     chunk_key,
     envelopes_key,
+    epoch_end_key,
     node_key,
     receipts_key,
     split_transaction_place,
@@ -37,6 +38,7 @@ from ledger.schema import CHAIN_PARENT
 from ledger.stored_records import StoredBlock, Tip, decode_own, decode_stored_block, decode_tip
 from ledger.transaction import Transaction, decode_transaction
 from primitives.certificates import Certificate
+from primitives.epoch_end import EpochEnd, decode_epoch_end
 from primitives.errors import CorruptStateError
 from primitives.header import BlockHeader
 from primitives.sparse_merkle import prove
@@ -110,6 +112,11 @@ class LedgerReader:
         """
         block = self.stored_block(height)
         return block.certified_height, block.certificate
+
+    def epoch_end(self, epoch: int) -> EpochEnd | None:
+        """Return how an epoch ended, or None if its last block is not final here."""
+        data = self._values.get(epoch_end_key(epoch))
+        return None if data is None else decode_own(data, decode_epoch_end)
 
     def block(self, height: int) -> tuple[BlockHeader, list[Transaction]]:
         """Return a block's header and its transactions without their payloads."""
@@ -209,12 +216,20 @@ class LedgerReader:
         if certificate is None:
             raise CorruptStateError(f"block {height} has no certificate")
         parent_hash = state_key_hash(CHAIN_PARENT)
+        certified = self.stored_block(certified_height).header
+        tails: tuple[BlockHeader, ...] = ()
+        if certificate.block_id != certified.block_id:
+            end = self.epoch_end(certified.epoch)
+            if end is None:
+                raise CorruptStateError(f"block {certified_height} is certified by unknown tails")
+            tails = (certified, *end.tails)
         links = [
             ParentLink(self._require_value(CHAIN_PARENT, above), prove(self, above, parent_hash))
             for above in range(certified_height, height, -1)
         ]
         return StateProof(
             certificate=certificate,
+            tails=tails,
             links=tuple(links),
             header=block.header,
             key=key,

@@ -8,6 +8,7 @@ Source: docs/spec/ledger.md §5.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -22,17 +23,25 @@ from primitives.validator_set import VALIDATORS_MAX, ValidatorSet
 __all__ = [
     "ACCOUNT_PREFIX",
     "AMOUNT_MAX",
+    "CHAIN_NEXT_VALIDATORS",
     "CHAIN_PARAMETERS",
     "CHAIN_PARENT",
+    "CHAIN_ROSTER",
     "CHAIN_SUPPLY",
     "CHAIN_VALIDATORS",
+    "ENDPOINT_BYTES_MAX",
+    "ENDPOINT_PATTERN",
+    "MEMBERS_MAX",
+    "MEMBER_NAME_PATTERN",
     "MEMBER_PREFIX",
+    "NAME_BYTES_MAX",
     "RECORD_BYTES_MAX",
     "Account",
     "Member",
     "ParentBlock",
     "Record",
     "RecordT",
+    "Roster",
     "StateReader",
     "Supply",
     "Validator",
@@ -41,8 +50,10 @@ __all__ = [
     "decode_account",
     "decode_member",
     "decode_parent_block",
+    "decode_roster",
     "decode_supply",
     "decode_validators",
+    "epoch_validators_key",
     "member_key",
     "read_record",
 ]
@@ -53,13 +64,20 @@ AMOUNT_MAX: Final = COUNTER_MAX
 RECORD_BYTES_MAX: Final = 8 * 1024 * 1024
 """Longest value of the state; the descriptor of a model of 8 GiB stays below it."""
 
+MEMBERS_MAX: Final = 1_000
+"""Organisations that were ever admitted; each keeps its number for good."""
+
 NAME_BYTES_MAX: Final = 64
+MEMBER_NAME_PATTERN: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
+ENDPOINT_PATTERN: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,249}:[0-9]{1,5}")
 ENDPOINT_BYTES_MAX: Final = 256
 
 ACCOUNT_PREFIX: Final = b"account/"
 MEMBER_PREFIX: Final = b"member/"
+CHAIN_NEXT_VALIDATORS: Final = b"chain/next_validators"
 CHAIN_PARAMETERS: Final = b"chain/parameters"
 CHAIN_PARENT: Final = b"chain/parent"
+CHAIN_ROSTER: Final = b"chain/roster"
 CHAIN_SUPPLY: Final = b"chain/supply"
 CHAIN_VALIDATORS: Final = b"chain/validators"
 
@@ -104,6 +122,11 @@ def read_record(data: bytes, name: str, field_count: int) -> FieldReader:
 def account_key(account: AccountId) -> bytes:
     """Return the state key of an account."""
     return ACCOUNT_PREFIX + account
+
+
+def epoch_validators_key(epoch: int) -> bytes:
+    """Return the state key of the validators of an epoch that has begun."""
+    return b"epoch/" + epoch.to_bytes(8, "big")
 
 
 def member_key(account: AccountId) -> bytes:
@@ -280,3 +303,27 @@ def decode_member(data: bytes) -> Member:
         reader.bytes("transport_key", PUBLIC_KEY_BYTES),
         reader.text("endpoint", ENDPOINT_BYTES_MAX),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Every organisation that was ever admitted, in the order of admission.
+
+    Parameters
+    ----------
+    accounts : of the members. A member's place here is its number, by which its peers know it; it
+        stays the same whatever becomes of its keys and its vote.
+    """
+
+    accounts: tuple[AccountId, ...]
+
+    def encode(self) -> bytes:
+        """Return the canonical bytes."""
+        return encode((list(self.accounts),))
+
+
+def decode_roster(data: bytes) -> Roster:
+    """Return the roster whose canonical bytes are `data`; raises as `read_record`."""
+    items = read_record(data, "roster", 1).array("accounts", MEMBERS_MAX)
+    readers = [FieldReader([item], "roster", 1) for item in items]
+    return Roster(tuple(AccountId(reader.bytes("account", ACCOUNT_ID_BYTES)) for reader in readers))

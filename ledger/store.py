@@ -23,6 +23,7 @@ from ledger.layout import (
     block_key,
     chunk_key,
     envelopes_key,
+    epoch_end_key,
     node_key,
     pack_items,
     receipts_key,
@@ -34,10 +35,13 @@ from ledger.layout import (
 from ledger.model_tensors import ModelArrays, total_bytes
 from ledger.reader import LedgerReader
 from ledger.receipt import ReceiptStatus
-from ledger.schema import Record, RecordT
+from ledger.schema import CHAIN_VALIDATORS, Record, RecordT, Validators
 from ledger.stored_records import StoredBlock, Tip, decode_own
 from primitives.certificates import Certificate
+from primitives.epoch_end import EpochEnd, find_link_fault
 from primitives.errors import InvalidInputError, InvariantViolationError
+from primitives.hashing import ZERO_HASH
+from primitives.header import BlockHeader
 
 __all__ = ["LedgerStore", "TipState"]
 
@@ -162,7 +166,11 @@ class LedgerStore(LedgerReader):
         return batch
 
     def commit_batch(
-        self, block: ExecutedBlock, certificate: Certificate, certified_height: int | None = None
+        self,
+        block: ExecutedBlock,
+        certificate: Certificate,
+        certified_height: int | None = None,
+        tails: tuple[BlockHeader, ...] = (),
     ) -> WriteBatch:
         """Return everything that makes a block final, and write nothing.
 
@@ -170,7 +178,9 @@ class LedgerStore(LedgerReader):
         ----------
         block : the child of the tip.
         certificate : commit certificate that made it final, verified before.
-        certified_height : height of the certificate's block, if that is a descendant of `block`.
+        certified_height : height of the certificate's block, if that is a descendant of `block`;
+            if it is a tail, that of the epoch's last block.
+        tails : from the epoch's last block to the certified one, ascending.
 
         Raises
         ------
@@ -187,8 +197,10 @@ class LedgerStore(LedgerReader):
             )
         if certified_height is None or certified_height == block.height:
             certified_height = block.height
-            _check_certified(block, certificate)
+            _check_certified(block, certificate, tails)
         puts = _block_puts(block, certificate, certified_height)
+        if block.header.next_validators_hash != ZERO_HASH:
+            puts.append(_epoch_end_put(block, certificate, tails))
         puts.extend(self._transaction_places(block))
         return WriteBatch(puts)
 
@@ -233,14 +245,29 @@ class LedgerStore(LedgerReader):
                 yield key, transaction_place(block.height, index)
 
 
-def _check_certified(block: ExecutedBlock, certificate: Certificate) -> None:
-    if certificate.block_id != block.block_id:
+def _check_certified(
+    block: ExecutedBlock, certificate: Certificate, tails: tuple[BlockHeader, ...]
+) -> None:
+    fault = find_link_fault(block.header, tails, certificate)
+    if fault is not None:
         raise InvariantViolationError(
-            f"the certificate is for block {certificate.block_id.hex()}, not for"
-            f" {block.block_id.hex()}"
+            f"the certificate for block {certificate.block_id.hex()} does not certify"
+            f" {block.block_id.hex()}: {fault}"
         )
     if certificate.state_root != block.state_root:
         raise DivergedStateError(block.height, certificate.state_root, block.state_root)
+
+
+def _epoch_end_put(
+    block: ExecutedBlock, certificate: Certificate, tails: tuple[BlockHeader, ...]
+) -> Pair:
+    """Return the proof of how the epoch ended that the block is the last one of."""
+    following = block.records[CHAIN_VALIDATORS]
+    if not isinstance(following, Validators):
+        raise InvariantViolationError(f"block {block.height} ends an epoch and names no validators")
+    keys = following.to_validator_set().public_keys
+    end = EpochEnd(block.header, tails, certificate, keys)
+    return epoch_end_key(block.header.epoch), end.encode()
 
 
 def _tip_of(block: ExecutedBlock) -> Tip:

@@ -41,6 +41,7 @@ from consensus.actions import (
     ReportPeer,
     Send,
     ServeBlocks,
+    ServeEpochEnd,
     ValidateBlock,
 )
 from consensus.core import Core
@@ -91,6 +92,9 @@ class LedgerDoor(Protocol):
 
     def serve(self, action: ServeBlocks) -> None:
         """Send final blocks to a peer."""
+
+    def serve_epoch_end(self, action: ServeEpochEnd) -> None:
+        """Send a peer the certificate by which an earlier epoch ended."""
 
     def has_work(self, is_live: Callable[[BlockHeader], bool]) -> bool:
         """Return whether a transaction waits that no live unfinal block holds."""
@@ -252,6 +256,8 @@ class ConsensusDriver:
                 self._ledger.discard(action)
             case ServeBlocks():
                 self._ledger.serve(action)
+            case ServeEpochEnd():
+                self._ledger.serve_epoch_end(action)
             case PruneRecords(below_view):
                 self._ledger.after_finality(lambda: self._wal.prune(below_view))
             case ReportEvidence(evidence):

@@ -1,4 +1,4 @@
-"""How an epoch ended, proven: its last block, the commit certificate of it, and the next validators.
+"""How an epoch ended, proven: its last block, its commit certificate, and the next validators.
 
 A chain of these from genesis, one for each epoch, is all that is needed to know the validators of
 the present; nothing else of the chain has to be read.

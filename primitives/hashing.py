@@ -48,6 +48,8 @@ class Tag(StrEnum):
     MODEL_INPUT = "quorate/model-input"
     HANDSHAKE = "quorate/handshake"
     TRANSPORT_BINDING = "quorate/transport-binding"
+    KEY_POSSESSION = "quorate/key-possession"
+    VALIDATOR_CHANGE = "quorate/validator-change"
 
 
 def tagged_hash(tag: Tag, data: bytes) -> bytes:

@@ -18,11 +18,14 @@ from primitives.accounts import account_from_text
 from primitives.codec import Encodable, decode, encode
 
 __all__ = [
+    "CHANGE_VALIDATORS",
     "CLAIM",
     "CONTRIBUTE",
     "CREATE_MODEL",
     "REFUND",
     "REPORT",
+    "REPORT_EVIDENCE",
+    "ROTATE_VALIDATOR_KEY",
     "TRANSFER",
     "Incentive",
     "ModelDefinition",
@@ -37,6 +40,9 @@ CONTRIBUTE: Final = 3
 REFUND: Final = 4
 REPORT: Final = 5
 CLAIM: Final = 6
+CHANGE_VALIDATORS: Final = 7
+ROTATE_VALIDATOR_KEY: Final = 8
+REPORT_EVIDENCE: Final = 9
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 

@@ -11,7 +11,9 @@ from ledger.codes import UNKNOWN_KIND
 from ledger.transaction import Transaction
 from ledger.transactions.accounts import TRANSFER
 from ledger.transactions.contributions import CLAIM, CONTRIBUTE, REFUND, REPORT
+from ledger.transactions.evidence import REPORT_EVIDENCE
 from ledger.transactions.kind import TransactionKind
+from ledger.transactions.membership import CHANGE_VALIDATORS, ROTATE_VALIDATOR_KEY
 from ledger.transactions.models import CREATE_MODEL
 from primitives.errors import InvalidInputError
 
@@ -27,6 +29,9 @@ KINDS: Final[tuple[AnyKind, ...]] = (
     REFUND,
     REPORT,
     CLAIM,
+    CHANGE_VALIDATORS,
+    ROTATE_VALIDATOR_KEY,
+    REPORT_EVIDENCE,
 )
 
 _BY_CODE: Final = {kind.code: kind for kind in KINDS}

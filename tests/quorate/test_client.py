@@ -49,6 +49,9 @@ def test_codes_of_kinds_are_those_of_the_ledger() -> None:
         "refund": bodies.REFUND,
         "report": bodies.REPORT,
         "claim": bodies.CLAIM,
+        "change_validators": bodies.CHANGE_VALIDATORS,
+        "rotate_validator_key": bodies.ROTATE_VALIDATOR_KEY,
+        "report_evidence": bodies.REPORT_EVIDENCE,
     }
 
 
