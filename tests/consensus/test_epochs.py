@@ -237,7 +237,7 @@ def test_records_of_the_epoch_before_are_history() -> None:
         )
         if isinstance(action, Persist)
     ]
-    records.append(encode_record(None, (END_PREPARED,), ()))
+    records.append(encode_record(None, (END_PREPARED,), (END,)))
     assert len(records) > 1
     recovered = Recovered(END.header, commit(END).certificate, records)
     bench = Bench(recovered=recovered, epoch=1, epoch_end_height=9, own_index=3)
