@@ -21,8 +21,8 @@ READY := $(VENV)/.ready-$(shell cat requirements/development.lock pyproject.toml
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest coverage simulate bench \
-	test-docker image lock clean clean-all
+.PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest coverage simulate twins \
+	model-check bench test-docker image lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,9 @@ coverage: $(READY) ## branches of the packages that validators agree through: al
 
 simulate: $(READY) ## the real core under seeded faults: make simulate ARGS='--seed 7'
 	@$(BIN)/python -m tests.simulator $(ARGS)
+
+twins: $(READY) ## 100,000 scenarios in which one validator runs twice; ARGS='--bugs' plants bugs
+	@$(BIN)/python -m tests.twins $(ARGS)
 
 bench: $(READY) ## every benchmark in turn; each prints a table
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

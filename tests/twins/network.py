@@ -1,0 +1,393 @@
+"""Five cores, two of which are one validator: a network without delays, codecs and random numbers.
+
+A message is a Python object in one queue and arrives in the order in which it was sent, or not at
+all: a filter decides. Answers of the driver (validation, execution, a built block) come at once.
+Time stands still while messages are under way and then jumps to the next deadline of any core.
+A signature names its signer and nothing else, since nobody here forges one.
+
+What is checked all the time: one chain, one state root per block, no correct instance contradicts
+itself. Idea: Bano et al., "Twins: BFT Systems Made Robust" (OPODIS 2021).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from hashlib import sha256
+
+from consensus.actions import (
+    Action,
+    Broadcast,
+    BuildBlock,
+    ExecuteBlock,
+    FinalizeBlocks,
+    Persist,
+    PruneRecords,
+    RaiseAlarm,
+    ReportEvidence,
+    Send,
+    ServeBlocks,
+    ValidateBlock,
+)
+from consensus.core import Core
+from consensus.errors import ContradictoryRecordsError
+from consensus.events import (
+    BlockBuilt,
+    BlockExecuted,
+    BlockValidated,
+    ClockReading,
+    Event,
+    MessageReceived,
+    PeerConnected,
+    Ticked,
+    Verdict,
+    WorkChanged,
+)
+from consensus.evidence import Evidence, find_vote_conflict, verify_evidence
+from consensus.messages import (
+    Block,
+    BlocksResponse,
+    CertificateMessage,
+    Message,
+    Vote,
+)
+from consensus.recovery import Recovered
+from primitives.certificates import Certificate, VoteKind
+from primitives.header import BlockHeader
+from tests.helpers.consensus import (
+    CHAIN_ID,
+    GENESIS,
+    WALL_START_MS,
+    body_root,
+    make_parameters,
+    make_public_key,
+    make_validators,
+)
+from tests.twins.schedule import ChosenLeaders
+
+__all__ = ["Instance", "PromiseBrokenError", "TwinNetwork"]
+
+VALIDATORS = make_validators(4)
+# Timeouts that do not grow, and no repetition before a view is given up: fewer events to no loss.
+PARAMETERS = make_parameters(
+    view_timeout_ms=1_000, timeout_max_ms=1_000, retransmit_ms=3_000, retransmit_max_ms=3_000
+)
+VERDICT = Verdict.VALID
+SIGNATURES = tuple(bytes([index + 1]) * 64 for index in range(4))
+SIGNATURE_BY_KEY = {make_public_key(index): SIGNATURES[index] for index in range(4)}
+SERVED_BLOCKS_MAX = 16
+
+Filter = Callable[[int, int, Message], bool]
+"""``filter(source, target, message)``: whether it arrives."""
+
+
+class PromiseBrokenError(AssertionError):
+    """Something that must never happen has happened."""
+
+
+class Crash(BaseException):
+    """Ends the turn of an instance that is to die at this effect."""
+
+
+def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    return signature == SIGNATURE_BY_KEY[public_key]
+
+
+def make_signer(identity: int) -> Callable[[bytes], bytes]:
+    signature = SIGNATURES[identity]
+    return lambda message: signature
+
+
+class Disk:
+    """What survives a crash."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, int]] = []
+        self.blocks: list[Block] = []
+        self.certificates: dict[int, Certificate] = {}
+
+    def copy(self) -> Disk:
+        other = Disk()
+        other.records = list(self.records)
+        other.blocks = list(self.blocks)
+        other.certificates = dict(self.certificates)
+        return other
+
+    @property
+    def tip(self) -> BlockHeader:
+        return self.blocks[-1].header if self.blocks else GENESIS
+
+
+class Instance:
+    """One core and its driver.
+
+    Parameters
+    ----------
+    network : it belongs to.
+    number : place in the network, 0 to 4.
+    identity : validator index; shared by twins.
+    """
+
+    def __init__(self, network: TwinNetwork, number: int, identity: int) -> None:
+        self.network = network
+        self.number = number
+        self.identity = identity
+        self.is_twin = identity == network.twinned
+        self.is_down = False
+        self.disk = Disk()
+        self.evidence: list[Evidence] = []
+        self.alarms: list[RaiseAlarm] = []
+        # Effects performed so far, and the one before which this instance dies.
+        self.effects = 0
+        self.crash_at = -1
+        # The effect before which its disk is copied, and that copy.
+        self.copy_at = -1
+        self.copied: Disk | None = None
+        # Own votes by view and kind; votes of the twinned validator that arrived here.
+        self.cast: dict[tuple[int, VoteKind], Vote] = {}
+        self.heard: dict[tuple[int, VoteKind, bytes, bytes], Vote] = {}
+        self.core = self._make_core()
+
+    def _make_core(self) -> Core:
+        final = self.disk.tip
+        core = Core(
+            PARAMETERS,
+            VALIDATORS,
+            self.identity,
+            make_signer(self.identity),
+            Recovered(
+                final,
+                self.disk.certificates.get(final.height),
+                [record for record, _ in self.disk.records],
+            ),
+            verify,
+        )
+        core.state.leaders = ChosenLeaders(VALIDATORS.count, self.network.leaders)
+        return core
+
+    def start(self) -> None:
+        self.run(lambda: self.core.start(self.network.clock))
+        self.step(WorkChanged(True))
+
+    def restart(self, disk: Disk) -> None:
+        """Come back with what is on a disk, unless that shows that somebody shares the key."""
+        self.disk = disk
+        self.heard.clear()
+        try:
+            self.core = self._make_core()
+        except ContradictoryRecordsError:
+            if not self.is_twin:
+                raise
+            self.is_down = True
+            return
+        self.start()
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        for other in self.network.instances:
+            if other.identity != self.identity:
+                self.step(PeerConnected(other.identity))
+
+    def step(self, event: Event) -> None:
+        self.run(lambda: self.core.step(event, self.network.clock))
+
+    def run(self, turn: Callable[[], list[Action]]) -> None:
+        """Take a turn and those that follow from it, and come back if it ends in a crash."""
+        if self.is_down:
+            return
+        todo: deque[Event] = deque()
+        core = self.core
+        try:
+            self._perform(turn(), todo)
+            while todo:
+                self._perform(core.step(todo.popleft(), self.network.clock), todo)
+        except Crash:
+            self.crash_at = -1
+            self.network.on_crash(self)
+
+    def tick(self) -> None:
+        self.step(Ticked())
+
+    def _perform(self, actions: list[Action], todo: deque[Event]) -> None:
+        for action in actions:
+            if self.effects == self.copy_at:
+                self.copied = self.disk.copy()
+            if self.effects == self.crash_at:
+                raise Crash
+            self.effects += 1
+            match action:
+                case Broadcast(message):
+                    self._note_own(message)
+                    self.network.broadcast(self, message)
+                case Send(peer, message):
+                    self.network.send(self, peer, message)
+                case Persist(record, view):
+                    self.disk.records.append((record, view))
+                case ValidateBlock(block):
+                    todo.append(BlockValidated(block.block_id, VERDICT))
+                case ExecuteBlock(block):
+                    todo.append(BlockExecuted(block.block_id, self.network.execute(block)))
+                case BuildBlock():
+                    todo.append(self._build(action))
+                case _:
+                    self._perform_rest(action)
+
+    def _perform_rest(self, action: Action) -> None:
+        match action:
+            case FinalizeBlocks():
+                self._finalize(action)
+            case PruneRecords(below_view):
+                kept = [each for each in self.disk.records if each[1] >= below_view]
+                self.disk.records = kept
+            case ServeBlocks():
+                self._serve(action)
+            case ReportEvidence(evidence):
+                verify_evidence(evidence, VALIDATORS, CHAIN_ID, verify)
+                self.evidence.append(evidence)
+            case RaiseAlarm():
+                self.alarms.append(action)
+
+    def _build(self, action: BuildBlock) -> BlockBuilt:
+        # Twins fill their blocks differently, so a twin that leads proposes two.
+        body = b"" if action.must_be_empty else bytes([self.number, action.view & 255])
+        return BlockBuilt(action.view, action.parent.block_id, body, body_root(body), WALL_START_MS)
+
+    def _finalize(self, action: FinalizeBlocks) -> None:
+        for block in action.blocks:
+            if block.header.parent_id != self.disk.tip.block_id:
+                raise PromiseBrokenError("a final block does not follow the last one")
+            self.disk.blocks.append(block)
+            if not self.is_twin:
+                self.network.check_final(block)
+        if action.certificate.state_root != self.network.roots[action.blocks[-1].block_id]:
+            raise PromiseBrokenError("a block is final with another root than was reached")
+        self.disk.certificates[len(self.disk.blocks)] = action.certificate
+
+    def _serve(self, action: ServeBlocks) -> None:
+        start = action.from_height - 1
+        blocks = self.disk.blocks[start : start + min(action.count, SERVED_BLOCKS_MAX)]
+        certificate = None
+        for length in range(len(blocks), 0, -1):
+            certificate = self.disk.certificates.get(start + length)
+            if certificate is not None:
+                blocks = blocks[:length]
+                break
+        self.network.send(self, action.peer, BlocksResponse(tuple(blocks), certificate))
+
+    def _note_own(self, message: Message) -> None:
+        """Check that a correct instance never contradicts itself, restarts included."""
+        if self.is_twin or not isinstance(message, Vote) or message.validator != self.identity:
+            return
+        for kind in VoteKind:
+            held = self.cast.get((message.view, kind))
+            if held is not None and find_vote_conflict(held, message) is not None:
+                raise PromiseBrokenError(
+                    f"validator {self.identity} contradicts itself in {message.view}"
+                )
+        self.cast[message.view, message.kind] = message
+
+
+class TwinNetwork:
+    """Three correct validators and one that runs twice.
+
+    Parameters
+    ----------
+    twinned : validator index of the twins, whose instances are `twinned` and 4.
+    leaders : of the first views.
+    passes : the filter that messages go through; may be replaced at any time.
+    """
+
+    def __init__(self, twinned: int, leaders: tuple[int, ...], passes: Filter) -> None:
+        self.twinned = twinned
+        self.leaders = leaders
+        self.passes = passes
+        self.now_ms = 0
+        self.clock = ClockReading(0, WALL_START_MS)
+        self.roots: dict[bytes, bytes] = {GENESIS.block_id: bytes(31) + b"g"}
+        self.chain: list[Block] = []
+        self.delivered = 0
+        self.on_crash: Callable[[Instance], None] = lambda instance: instance.restart(instance.disk)
+        self._queue: deque[tuple[Instance, int, Message]] = deque()
+        self.instances = [Instance(self, number, number) for number in range(4)]
+        self.instances.append(Instance(self, 4, twinned))
+        self.correct = [each for each in self.instances if not each.is_twin]
+
+    def start(self) -> None:
+        for instance in self.instances:
+            instance.start()
+
+    def broadcast(self, source: Instance, message: Message) -> None:
+        for target in self.instances:
+            if target is not source and self.passes(source.number, target.number, message):
+                self._queue.append((target, source.identity, message))
+
+    def send(self, source: Instance, peer: int, message: Message) -> None:
+        for target in self.instances:
+            if (
+                target.identity == peer
+                and target is not source
+                and self.passes(source.number, target.number, message)
+            ):
+                self._queue.append((target, source.identity, message))
+
+    def deliver(self, source: Instance, target: Instance, message: Message) -> None:
+        """Send to one instance, whatever the filter says."""
+        self._queue.append((target, source.identity, message))
+
+    def drain(self, is_done: Callable[[], bool], messages_max: int) -> bool:
+        """Deliver until nothing is under way; say whether that or `is_done` came about in time."""
+        queue = self._queue
+        for _ in range(messages_max):
+            if not queue:
+                return True
+            target, peer, message = queue.popleft()
+            if self._is_known(target, message):
+                continue
+            self.delivered += 1
+            height = len(self.chain)
+            target.step(MessageReceived(peer, message))
+            if len(self.chain) != height and is_done():
+                return True
+        return False
+
+    def pass_time(self) -> bool:
+        """Let time pass until the next deadline of any core; say whether there is one."""
+        running = [each for each in self.instances if not each.is_down]
+        deadlines = [(each, each.core.next_deadline()) for each in running]
+        known = [deadline for _, deadline in deadlines if deadline is not None]
+        if not known:
+            return False
+        self.now_ms = min(known)
+        self.clock = ClockReading(self.now_ms, WALL_START_MS + self.now_ms)
+        for instance, deadline in deadlines:
+            if deadline == self.now_ms:
+                instance.tick()
+        return True
+
+    def execute(self, block: Block) -> bytes:
+        """Return the state root after a block, the same for everyone."""
+        root = self.roots.get(block.block_id)
+        if root is None:
+            root = sha256(self.roots[block.header.parent_id] + block.block_id).digest()
+            self.roots[block.block_id] = root
+        return root
+
+    def check_final(self, block: Block) -> None:
+        """Check that correct instances have one block at a height."""
+        height = block.header.height
+        if height > len(self.chain):
+            self.chain.append(block)
+        if self.chain[height - 1].block_id != block.block_id:
+            raise PromiseBrokenError(f"fork at height {height}")
+
+    def _is_known(self, target: Instance, message: Message) -> bool:
+        """Say whether a core would drop a message unseen; also note what it may judge."""
+        log = target.core.state.log
+        if isinstance(message, Vote):
+            if message.validator == self.twinned and not target.is_twin:
+                key = (message.view, message.kind, message.block_id, message.state_root)
+                target.heard[key] = message
+            return log.holds_vote(message)
+        return isinstance(message, CertificateMessage) and log.holds_certificate(
+            message.certificate
+        )
