@@ -30,6 +30,7 @@ class Channel(IntEnum):
     SYNC = 4
     TRANSACTION = 5
     PING = 6
+    SNAPSHOT = 7
 
 
 _CAPS_BYTES: Final = {
@@ -40,6 +41,7 @@ _CAPS_BYTES: Final = {
     Channel.SYNC: 8 * 1024 * 1024,
     Channel.TRANSACTION: 2 * 1024 * 1024,
     Channel.PING: 16,
+    Channel.SNAPSHOT: 4 * 1024 * 1024,
 }
 
 

@@ -13,10 +13,20 @@ from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX, FieldReader
 from primitives.hashing import HASH_BYTES
 
-__all__ = ["HELLO_BYTES_MAX", "PROTOCOL_VERSION", "Hello", "check_hello", "decode_hello"]
+__all__ = [
+    "HELLO_BYTES_MAX",
+    "PROTOCOL_VERSION",
+    "UNKNOWN_INDEX",
+    "Hello",
+    "check_hello",
+    "decode_hello",
+]
 
 PROTOCOL_VERSION = 1
 HELLO_BYTES_MAX = 256
+
+UNKNOWN_INDEX = COUNTER_MAX
+"""What a node says that has yet to read its own admission on the chain. Its key identifies it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class Hello:
     chain_id
         The genesis hash.
     index
-        Its number among the members.
+        Its number among the members, or ``UNKNOWN_INDEX``.
     """
 
     chain_id: bytes
@@ -72,7 +82,7 @@ def check_hello(hello: Hello, *, chain_id: bytes, index: int) -> None:
             value=hello.chain_id.hex(),
             limit=chain_id.hex(),
         )
-    if hello.index != index:
+    if hello.index not in (index, UNKNOWN_INDEX):
         raise InvalidInputError(
             "unknown_peer",
             f"hello.index is {hello.index}, the registry lists the peer's key as {index}",

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 from primitives.errors import InvalidInputError
 
-__all__ = ["PeerAddress", "PeerBook"]
+__all__ = ["OWN_INDEX_UNKNOWN", "PeerAddress", "PeerBook"]
+
+OWN_INDEX_UNKNOWN = 2**32
+"""Our number until we have read our admission: above all others, so that they dial us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ class PeerBook:
 
     def __len__(self) -> int:
         return len(self._peers)
+
+    def knows(self, peer: PeerAddress) -> bool:
+        """Return whether a member is listed with this number and key."""
+        return self._index_by_key.get(peer.public_key) == peer.index
 
     def list_dialled(self) -> list[PeerAddress]:
         """Return the members whom we dial, by index."""

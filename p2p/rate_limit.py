@@ -31,6 +31,7 @@ _RATES: Final = {
     Channel.SYNC: _Rate(400, 64 * _MEBIBYTE),
     Channel.TRANSACTION: _Rate(2_000, 32 * _MEBIBYTE),
     Channel.PING: _Rate(20, 4 * 1024),
+    Channel.SNAPSHOT: _Rate(100, 64 * _MEBIBYTE),
 }
 _LOSSY_CHANNELS: Final = frozenset({Channel.TRANSACTION})
 

@@ -33,9 +33,10 @@ from typing import Any, Final, NamedTuple, SupportsIndex
 from p2p.certificate import TransportIdentity, get_certificate_key
 from p2p.frames import FRAME_HEADER_BYTES, Channel, decode_frame_header, encode_frame
 from p2p.handshake_slots import HandshakeSlots
-from p2p.hello import Hello, check_hello, decode_hello
+from p2p.hello import UNKNOWN_INDEX, Hello, check_hello, decode_hello
+from p2p.network_timing import NetworkTiming
 from p2p.outbound_queue import OutboundQueue
-from p2p.peer_book import PeerAddress, PeerBook
+from p2p.peer_book import OWN_INDEX_UNKNOWN, PeerAddress, PeerBook
 from p2p.rate_limit import InboundLimits, TokenBucket
 from p2p.redial import RedialBackoff
 from primitives.errors import InvalidInputError, InvariantViolationError
@@ -69,29 +70,6 @@ class PeerCallbacks:
     on_message: Callable[[int, Channel, bytes], None]
     on_connected: Callable[[int], None]
     on_disconnected: Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkTiming:
-    """How patient we are; every figure in seconds but one.
-
-    Parameters
-    ----------
-    handshake_timeout_s
-        From the first byte of TLS to the hello.
-    ping_interval_s
-        Longest silence that we keep.
-    silent_intervals_max
-        Ping intervals without one byte of the peer, after which it counts as gone. Intervals are
-        counted, not time: a pause of our own process is one interval, however long.
-    stuck_write_s_max
-        How long the peer may take for `WRITE_BYTES_MAX` bytes.
-    """
-
-    handshake_timeout_s: float = 5.0
-    ping_interval_s: float = 2.0
-    silent_intervals_max: int = 4
-    stuck_write_s_max: float = 10.0
 
 
 class _Reader(asyncio.StreamReader):
@@ -141,7 +119,7 @@ class PeerNetwork:
     identity
         Our key and certificate on this network.
     own_index
-        Our number among the members.
+        Our number among the members; above all of theirs as long as we do not know it.
     peers
         The other members.
     listen
@@ -170,20 +148,23 @@ class PeerNetwork:
         random: Random,
         timing: NetworkTiming | None = None,
     ) -> None:
-        self._book = PeerBook(own_index, identity.public_key, peers)
+        self._own_key = identity.public_key
+        self._book = PeerBook(own_index, self._own_key, peers)
         self._listen = listen
         self._chain_id = chain_id
         self._random = random
         self._timing = timing or NetworkTiming()
-        self._hello = encode_frame(Channel.HELLO, Hello(chain_id, own_index).encode())
+        self._hello = _make_hello(chain_id, own_index)
         self._server_context = _make_context(identity, ssl.PROTOCOL_TLS_SERVER)
         self._client_context = _make_context(identity, ssl.PROTOCOL_TLS_CLIENT)
         self._callbacks: PeerCallbacks | None = None
         self._listener: socket.socket | None = None
         self._slots = HandshakeSlots()
         self._welcomes: dict[int, asyncio.Task[None]] = {}
-        self._limits = {peer.index: InboundLimits() for peer in peers}
-        self._calls = {peer.index: TokenBucket(_CALLS_PER_SECOND, _CALLS_BURST) for peer in peers}
+        self._limits: dict[int, InboundLimits] = {}
+        self._calls: dict[int, TokenBucket] = {}
+        self._limit(peers)
+        self._dials: dict[PeerAddress, asyncio.Task[None]] = {}
         self._connections: dict[int, _Connection] = {}
         self._complaints: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -228,8 +209,51 @@ class PeerNetwork:
             raise InvariantViolationError("the network was not told whom to tell")
         self._listener = _listen_on(*self._listen)
         self._spawn(self._accept_forever(self._listener))
-        for peer in self._book.list_dialled():
-            self._spawn(self._keep_dialling(peer))
+        self._dial_members()
+
+    def update_members(self, own_index: int, peers: Sequence[PeerAddress]) -> None:
+        """Take note that the registry has changed; only on the event loop.
+
+        Who is no longer listed, or has another key now, is disconnected; who is new is dialled or
+        admitted.
+
+        Parameters
+        ----------
+        own_index, peers
+            As when the network was made.
+
+        Raises
+        ------
+        InvalidInputError
+            ``invalid_configuration``: two members share an index or a transport key.
+        """
+        book = PeerBook(own_index, self._own_key, peers)
+        kept = {peer.index for peer in peers if self._book.knows(peer)}
+        self._book = book
+        self._hello = _make_hello(self._chain_id, own_index)
+        for index in [each for each in self._limits if each not in kept]:
+            del self._limits[index], self._calls[index]
+        self._limit(peers)
+        for index, connection in list(self._connections.items()):
+            if index not in kept:
+                connection.reset()
+        if self._listener is not None:
+            self._dial_members()
+
+    def _limit(self, peers: Sequence[PeerAddress]) -> None:
+        for peer in peers:
+            if peer.index not in self._limits:
+                self._limits[peer.index] = InboundLimits()
+                self._calls[peer.index] = TokenBucket(_CALLS_PER_SECOND, _CALLS_BURST)
+
+    def _dial_members(self) -> None:
+        """Dial whom we are to dial, and no one else."""
+        wanted = self._book.list_dialled()
+        for peer in [each for each in self._dials if each not in wanted]:
+            self._dials.pop(peer).cancel()
+        for peer in wanted:
+            if peer not in self._dials:
+                self._dials[peer] = self._spawn(self._keep_dialling(peer))
 
     async def stop(self) -> None:
         """End every connection and listen no more."""
@@ -499,6 +523,11 @@ class PeerNetwork:
 
 
 _MakeProtocol = Callable[[], asyncio.StreamReaderProtocol]
+
+
+def _make_hello(chain_id: bytes, own_index: int) -> bytes:
+    index = own_index if own_index < OWN_INDEX_UNKNOWN else UNKNOWN_INDEX
+    return encode_frame(Channel.HELLO, Hello(chain_id, index).encode())
 
 
 def _refuse_channel(rule: str, channel: Channel) -> InvalidInputError:

@@ -41,6 +41,7 @@ def test_the_bytes_of_a_frame_are_fixed() -> None:
         ("SYNC", 4),
         ("TRANSACTION", 5),
         ("PING", 6),
+        ("SNAPSHOT", 7),
     ]
 
 
@@ -65,5 +66,5 @@ def test_a_frame_without_a_channel_is_refused() -> None:
 
 
 def test_an_unknown_channel_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match=r"frame\.channel 7 is unknown"):
-        decode_frame_header(b"\x00\x00\x00\x01\x07")
+    with pytest.raises(InvalidInputError, match=r"frame\.channel 8 is unknown"):
+        decode_frame_header(b"\x00\x00\x00\x01\x08")

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 from p2p.certificate import TransportIdentity
 from p2p.frames import Channel, encode_frame, get_cap_bytes
 from p2p.handshake_slots import SLOTS_MAX
+from p2p.peer_book import OWN_INDEX_UNKNOWN, PeerAddress
 from p2p.tcp import NetworkTiming
 from primitives.errors import InvalidInputError, InvariantViolationError
 from tests.helpers.peer_network import (
@@ -526,3 +527,36 @@ def test_statistics_count_bytes_by_channel() -> None:
             assert high.network.statistics()["peers_expected"] == 1
 
     run(test)
+
+
+def address_of(index: int, port: int) -> PeerAddress:
+    return PeerAddress(index, make_member_identity(index).public_key, HOST, port)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_member_that_is_taken_off_the_list_is_disconnected_and_may_come_back(loop: str) -> None:
+    async def test() -> None:
+        async with running_mesh(3) as members:
+            first = members[0]
+            peers = [address_of(index, members[index].network.port) for index in (1, 2)]
+            first.network.update_members(0, peers[:1])
+            await first.skip_to("disconnected", 2)
+            assert first.network.connected == [1]
+            first.network.update_members(0, peers)
+            await first.skip_to("connected", 2)
+            assert first.network.connected == [1, 2]
+
+    run(test, loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_member_that_does_not_know_its_number_is_dialled_by_the_others(loop: str) -> None:
+    async def test() -> None:
+        first, newcomer = make_member(0, {}), make_member(1, {})
+        async with running(newcomer, first):
+            newcomer.network.update_members(OWN_INDEX_UNKNOWN, [address_of(0, 0)])
+            first.network.update_members(0, [address_of(1, newcomer.network.port)])
+            await first.expect("connected", 1)
+            await newcomer.expect("connected", 0)
+
+    run(test, loop)
