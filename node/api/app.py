@@ -16,6 +16,7 @@ from node.api import (
     inference_v2,
     routes_accounts,
     routes_blocks,
+    routes_consensus,
     routes_contributions,
     routes_models,
     routes_status,
@@ -73,6 +74,7 @@ def make_app(service: ApiService) -> FastAPI:
     for routes in (
         inference_v2,
         routes_status,
+        routes_consensus,
         routes_blocks,
         routes_transactions,
         routes_accounts,

@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Protocol, Self
 
+from consensus.report import ConsensusReport
 from ledger.payload import SALT_BYTES, Payload
+from node.api.feed_report import REPORT_BYTES_MAX, decode_counts, decode_report, encode_report
 from primitives import codec
 from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX, FieldReader
@@ -302,7 +304,8 @@ class NodeStatus:
     """What a node knows of itself.
 
     ``validator_index`` is None for an observer; ``peers_expected`` counts the other members that
-    this node should be connected to; ``is_catching_up`` says that blocks are known to be missing.
+    this node should be connected to; ``is_catching_up`` says that blocks are known to be missing;
+    ``counters`` is what it counts of its peers' messages and connections, by name.
     """
 
     name: str
@@ -314,6 +317,9 @@ class NodeStatus:
     mempool_transactions: int
     mempool_bytes: int
     is_catching_up: bool
+    version: str
+    counters: tuple[tuple[str, int], ...]
+    consensus: ConsensusReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +327,7 @@ class StatusReply:
     """The node's status."""
 
     kind: ClassVar = FrameKind.STATUS_REPLY
-    field_count: ClassVar = 10
+    field_count: ClassVar = 13
     number: int
     status: NodeStatus
 
@@ -339,6 +345,9 @@ class StatusReply:
             status.mempool_transactions,
             status.mempool_bytes,
             status.is_catching_up,
+            _to_text(status.version),
+            [list(each) for each in status.counters],
+            encode_report(status.consensus),
         ]
 
     @classmethod
@@ -355,6 +364,9 @@ class StatusReply:
             mempool_transactions=reader.counter("mempool_transactions"),
             mempool_bytes=reader.counter("mempool_bytes"),
             is_catching_up=reader.boolean("is_catching_up"),
+            version=reader.text("version", TEXT_BYTES_MAX),
+            counters=decode_counts(reader, "counters"),
+            consensus=decode_report(reader.bytes("consensus", bytes_max=REPORT_BYTES_MAX)),
         )
         return cls(number, status)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
+from consensus.diagnosis import Severity, diagnose
 from ledger.schema import CHAIN_VALIDATORS, decode_validators
 from node.api.feed_client import NodeUnreachableError
 from node.api.feed_frames import NodeStatus
@@ -36,6 +36,7 @@ class NodeView(BaseModel):
     mempool_transactions: int
     mempool_bytes: int
     is_catching_up: bool
+    version: str
 
 
 class StatusView(BaseModel):
@@ -64,6 +65,7 @@ class ReadyView(BaseModel):
 
     ready: bool
     checks: dict[str, bool]
+    reason: str = Field(description="Why it is so, in a sentence.")
 
 
 @router.get(
@@ -88,10 +90,11 @@ async def get_status(service: Service) -> StatusView:
         validators=0 if validators is None else len(validators.validators),
         parameters=service.read_parameters().to_mapping(),
         is_ready=all((await check_readiness(service)).values()),
-        node=None if node is None else NodeView(**asdict(node)),
+        node=None if node is None else _show_node(node),
     )
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get(
     "/livez",
     operation_id="get_liveness",
@@ -103,27 +106,36 @@ async def get_liveness() -> LiveView:
     return LiveView(live=True)
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     operation_id="get_readiness",
-    summary="Whether the node is synced",
+    summary="Whether the node follows the chain",
     responses={
         **problem_responses(),
-        HTTPStatus.SERVICE_UNAVAILABLE: {"model": ReadyView, "description": "Not synced"},
+        HTTPStatus.SERVICE_UNAVAILABLE: {"model": ReadyView, "description": "Not ready"},
     },
 )
 async def get_readiness(service: Service, response: Response) -> ReadyView:
-    """Return 200 when reads are current and submissions reach a synced node, 503 otherwise."""
-    checks = await check_readiness(service)
+    """Return 200 when reads are current and submissions reach a node that follows the chain.
+
+    503 otherwise: the node process is away, lacks blocks, has halted, or is cut off from the
+    quorum so that no block becomes final.
+    """
+    node = await _read_node_status(service)
+    checks = _check(service, node)
     ready = all(checks.values())
     if not ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return ReadyView(ready=ready, checks=checks)
+    return ReadyView(ready=ready, checks=checks, reason=_explain(checks, node))
 
 
 async def check_readiness(service: ApiService) -> dict[str, bool]:
     """Return what has to hold for the node to be ready, and whether it does."""
-    node = await _read_node_status(service)
+    return _check(service, await _read_node_status(service))
+
+
+def _check(service: ApiService, node: NodeStatus | None) -> dict[str, bool]:
     position = service.follower.get_position()
     is_current = (
         node is not None
@@ -133,9 +145,19 @@ async def check_readiness(service: ApiService) -> dict[str, bool]:
     return {
         "node_connected": node is not None,
         "node_synced": node is not None and not node.is_catching_up,
+        "chain_followed": node is not None
+        and diagnose(node.consensus).severity is not Severity.FAILURE,
         "state_present": position is not None,
         "reads_current": is_current,
     }
+
+
+def _explain(checks: dict[str, bool], node: NodeStatus | None) -> str:
+    if node is None:
+        return "The node process does not answer; what is read here may be old."
+    if checks["chain_followed"] and not checks["reads_current"]:
+        return "What is read here lags behind the node; it is being brought up to date."
+    return diagnose(node.consensus).sentence
 
 
 async def _read_node_status(service: ApiService) -> NodeStatus | None:
@@ -144,3 +166,18 @@ async def _read_node_status(service: ApiService) -> NodeStatus | None:
         return await service.feed.read_status()
     except (NodeUnreachableError, InvalidInputError):
         return None
+
+
+def _show_node(node: NodeStatus) -> NodeView:
+    return NodeView(
+        name=node.name,
+        validator_index=node.validator_index,
+        final_height=node.final_height,
+        view=node.view,
+        peers_connected=node.peers_connected,
+        peers_expected=node.peers_expected,
+        mempool_transactions=node.mempool_transactions,
+        mempool_bytes=node.mempool_bytes,
+        is_catching_up=node.is_catching_up,
+        version=node.version,
+    )

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
+from consensus.report import ConsensusReport
 from ledger.admission import check_stateless
 from ledger.key_value import MemoryKeyValueStore
 from ledger.parameters import Parameters
@@ -29,6 +30,7 @@ from node.api.service import ApiService
 from node.api.store_folder import StoreFolder
 from primitives.errors import InvalidInputError
 from tests.helpers.ledger import Chain, Network, make_network
+from tests.helpers.watched_consensus import WatchedBench
 
 _socket_numbers = itertools.count()
 
@@ -55,6 +57,8 @@ class NodeDouble:
         self.makes_blocks = True
         self.waiting: list[Transaction] = []
         self.is_catching_up = False
+        self.counters: dict[str, int] = {}
+        self.consensus: ConsensusReport = make_healthy_report()
         doors = NodeDoors(self._submit, self._read_status, self.chain.payloads.read)
         self.feed = FeedServer(socket_path, LedgerFeedSource(self.values), doors)
 
@@ -107,6 +111,9 @@ class NodeDouble:
             mempool_transactions=len(self.waiting),
             mempool_bytes=sum(transaction.wire_bytes for transaction in self.waiting),
             is_catching_up=self.is_catching_up,
+            version="1.2.3",
+            counters=tuple(sorted(self.counters.items())),
+            consensus=self.consensus,
         )
 
 
@@ -142,6 +149,13 @@ class ApiScene:
         response = self.http.get(path, params=parameters)
         assert response.status_code == 200, response.text
         return response.json()
+
+
+def make_healthy_report() -> ConsensusReport:
+    """Return the report of a validator with all others connected and nothing to do."""
+    bench = WatchedBench()
+    bench.connect(1, 2, 3)
+    return bench.report()
 
 
 async def wait_for_height(follower: Follower, height: int) -> None:

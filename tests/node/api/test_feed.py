@@ -15,10 +15,13 @@ from node.api.feed_frames import NodeStatus, Pair
 from node.api.feed_server import FeedLimits, FeedServer, NodeDoors
 from node.api.feed_stream import choose_socket_path, frame_bytes, split_batch
 from primitives.errors import InvalidInputError, InvariantViolationError
+from tests.helpers.api import make_healthy_report
 
 PAYLOAD = Payload(b"\x05" * 32, b"samples")
 CHAIN_ID = b"\x07" * 32
-STATUS = NodeStatus("north", 1, 5, 9, 3, 3, 0, 0, False)
+STATUS = NodeStatus(
+    "north", 1, 5, 9, 3, 3, 0, 0, False, "1.2.3", (("connections_made", 3),), make_healthy_report()
+)
 
 
 def make_block_id(height: int) -> bytes:

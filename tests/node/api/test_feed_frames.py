@@ -28,6 +28,7 @@ from node.api.feed_frames import (
 )
 from primitives import codec
 from primitives.errors import InvalidInputError
+from tests.helpers.api import make_healthy_report
 
 HASHES = st.binary(min_size=32, max_size=32)
 COUNTERS = st.integers(min_value=0, max_value=2**63 - 1)
@@ -48,6 +49,9 @@ STATUSES = st.builds(
     COUNTERS,
     COUNTERS,
     st.booleans(),
+    TEXTS,
+    st.lists(st.tuples(TEXTS, COUNTERS), max_size=5).map(tuple),
+    st.just(make_healthy_report()),
 )
 FRAMES = st.one_of(
     st.builds(Hello, st.none() | COUNTERS, st.none() | HASHES),
