@@ -21,6 +21,8 @@ from consensus.core import Core
 from consensus.events import ClockReading, PeerConnected, PeerDisconnected
 from consensus.parameters import Parameters as ConsensusParameters
 from consensus.recovery import Recovered
+from consensus.watch import Watch
+from consensus.watched_core import WatchedCore
 from ledger.body import compute_body_root
 from ledger.executor import BlockExecutor
 from ledger.genesis import Genesis, genesis_from_json
@@ -33,6 +35,7 @@ from node.api.feed_stream import choose_socket_path
 from node.api_process import ApiProcess
 from node.clock import read_monotonic_ms, read_wall_ms
 from node.configuration import NodeSettings
+from node.consensus_report import NodeFacts, build_node_status
 from node.driver import ConsensusDriver
 from node.home import NodeHome
 from node.ledger_service import (
@@ -127,6 +130,7 @@ class Node:
         self._settings = settings
         self._genesis = load_genesis(home)
         self._own_index = self._find_own_index()
+        self._watch = Watch()
         self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -241,7 +245,9 @@ class Node:
             records_lost=disks.wal_lost,
         )
         validators = self._genesis.to_validator_set()
-        return Core(parameters, validators, self._own_index, key.sign, recovered)
+        return WatchedCore(
+            parameters, validators, self._own_index, key.sign, recovered, watch=self._watch
+        )
 
     def _make_network(self) -> PeerNetwork:
         chain_id = self._genesis.chain_id
@@ -310,18 +316,14 @@ class Node:
         )
 
     def _read_status(self, parts: _Parts) -> NodeStatus:
-        state = parts.core.state
-        return NodeStatus(
+        facts = NodeFacts(
             name=self._settings.validator,
-            validator_index=self._own_index,
+            validator_names={each.validator_key: each.name for each in self._genesis.members},
             final_height=parts.service.final_height,
-            view=state.view,
-            peers_connected=len(parts.network.connected),
-            peers_expected=len(self._genesis.members) - 1,
-            mempool_transactions=len(parts.mempool),
-            mempool_bytes=parts.mempool.size_bytes,
-            is_catching_up=state.is_behind,
+            mempool=parts.mempool,
+            counters={**parts.driver.counters, **parts.network.statistics()},
         )
+        return build_node_status(facts, parts.core.state, self._watch, read_monotonic_ms())
 
     def _stop_broken(self, error: BaseException) -> None:
         if not self._broken.done():
