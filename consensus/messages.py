@@ -26,6 +26,7 @@ from primitives.certificates import (
     decode_certificate,
 )
 from primitives.codec import Encodable, Value, decode, encode
+from primitives.epoch_end import TAILS_MAX
 from primitives.errors import InvalidInputError
 from primitives.evidence import proposal_signing_bytes
 from primitives.fields import COUNTER_MAX, FieldReader
@@ -165,7 +166,8 @@ class BlocksResponse:
 
     Parameters
     ----------
-    blocks : of consecutive heights from the one asked for; empty if the sender has none.
+    blocks : of consecutive heights from the one asked for, at most as many; empty if the sender
+        has none. After the last block of an epoch come its tails, if it is proven by one.
     certificate : commit certificate of the last block. None if that block has none of its own
         (it became final as an ancestor); then more has to be asked for before anything is proven.
     """
@@ -370,7 +372,7 @@ def _decode_blocks_request(value: Value) -> BlocksRequest:
 def _decode_blocks_response(value: Value) -> BlocksResponse:
     reader = FieldReader(value, "blocks_response", 3)
     reader.value()
-    items = reader.array("blocks", BLOCKS_PER_RESPONSE_MAX)
+    items = reader.array("blocks", BLOCKS_PER_RESPONSE_MAX + TAILS_MAX)
     certificate = _decode_optional(reader.value(), "blocks_response.certificate")
     reader.end()
     return BlocksResponse(tuple(_decode_block(item) for item in items), certificate)

@@ -16,7 +16,7 @@ from primitives.codec import Value, decode, encode
 from primitives.errors import InvalidInputError
 from primitives.vote import Vote, decode_vote
 
-__all__ = ["RECORD_BYTES_MAX", "Record", "decode_record", "encode_record"]
+__all__ = ["RECORD_BYTES_MAX", "Record", "decode_record", "encode_record", "find_highest_epoch"]
 
 RECORD_BYTES_MAX = 1024 * 1024 * 1024
 """Our own disk is trusted to this size; a COMMIT can rest on several fetched blocks."""
@@ -77,6 +77,24 @@ def decode_record(data: bytes) -> Record:
         ),
         pre_prepares=tuple(decode_pre_prepare(_as_bytes(item)) for item in _as_list(pre_prepares)),
     )
+
+
+def find_highest_epoch(records: Sequence[bytes]) -> int:
+    """Return the highest epoch in which records say that something was signed; 0 if none does.
+
+    Raises
+    ------
+    InvalidInputError
+        As `decode_record`.
+    """
+    highest = 0
+    for data in records:
+        record = decode_record(data)
+        epochs = [each.header.epoch for each in record.pre_prepares]
+        if record.vote is not None:
+            epochs.append(record.vote.epoch)
+        highest = max(highest, *epochs)
+    return highest
 
 
 def _as_bytes(value: Value, bytes_max: int = RECORD_BYTES_MAX) -> bytes:

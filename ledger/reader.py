@@ -32,9 +32,10 @@ from ledger.layout import (
     versioned_range,
 )
 from ledger.model_tensors import ModelArrays, decode_model_tensors, load_arrays, tensors_key
+from ledger.parameters import Parameters, decode_parameters
 from ledger.proof import ParentLink, StateProof
 from ledger.receipt import Receipt, decode_receipt
-from ledger.schema import CHAIN_PARENT
+from ledger.schema import CHAIN_PARAMETERS, CHAIN_PARENT
 from ledger.stored_records import StoredBlock, Tip, decode_own, decode_stored_block, decode_tip
 from ledger.transaction import Transaction, decode_transaction
 from primitives.certificates import Certificate
@@ -117,6 +118,11 @@ class LedgerReader:
         """Return how an epoch ended, or None if its last block is not final here."""
         data = self._values.get(epoch_end_key(epoch))
         return None if data is None else decode_own(data, decode_epoch_end)
+
+    def parameters(self) -> Parameters:
+        """Return the governed parameters in force at the tip."""
+        value = self._require_value(CHAIN_PARAMETERS, self.tip().height)
+        return decode_own(value, decode_parameters)
 
     def block(self, height: int) -> tuple[BlockHeader, list[Transaction]]:
         """Return a block's header and its transactions without their payloads."""

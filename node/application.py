@@ -11,32 +11,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from consensus.core import Core
 from consensus.events import ClockReading, PeerConnected, PeerDisconnected
-from consensus.parameters import Parameters as ConsensusParameters
-from consensus.recovery import Recovered
+from consensus.records import find_highest_epoch
+from consensus.safety import Signer
 from consensus.watch import Watch
-from consensus.watched_core import WatchedCore
-from ledger.body import compute_body_root
 from ledger.executor import BlockExecutor
 from ledger.genesis import Genesis, genesis_from_json
+from ledger.membership import read_validators
 from ledger.metering import compute_units
 from ledger.reader import LedgerReader
+from ledger.schema import (
+    CHAIN_ROSTER,
+    CHAIN_VALIDATORS,
+    MEMBER_PREFIX,
+    Validators,
+    decode_member,
+    decode_validators,
+    member_key,
+)
 from ledger.store import LedgerStore
 from node.api.feed_frames import NodeStatus
 from node.api.feed_server import FeedLimits, FeedServer, LedgerFeedSource, NodeDoors
 from node.api.feed_stream import choose_socket_path
 from node.api_process import ApiProcess
+from node.background import Background
 from node.clock import read_monotonic_ms, read_wall_ms
 from node.configuration import NodeSettings
 from node.consensus_report import NodeFacts, build_node_status
 from node.driver import ConsensusDriver
+from node.epochs import EpochStarter, Registry, SigningRecords, read_registry
+from node.evidence_reporter import EvidenceReporter
 from node.home import NodeHome
 from node.ledger_service import (
     FinalBlock,
@@ -56,9 +67,9 @@ from node.submissions import Submissions
 from node.unfinal_blocks import UnfinalBlocks
 from p2p.certificate import make_identity
 from p2p.frames import Channel
-from p2p.tcp import PeerAddress, PeerCallbacks, PeerNetwork
+from p2p.tcp import PeerCallbacks, PeerNetwork
 from primitives.errors import InvalidInputError
-from primitives.keys import check_verifier
+from primitives.keys import PrivateKey, check_verifier
 
 __all__ = ["Node", "load_genesis"]
 
@@ -111,7 +122,7 @@ class _Parts:
     network: PeerNetwork
     driver: ConsensusDriver
     submissions: Submissions
-    core: Core
+    reporter: EvidenceReporter
 
 
 class Node:
@@ -129,8 +140,8 @@ class Node:
         self._home = home
         self._settings = settings
         self._genesis = load_genesis(home)
-        self._own_index = self._find_own_index()
         self._watch = Watch()
+        self._background = Background(self._stop_broken)
         self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -154,18 +165,6 @@ class Node:
         if self._broken.done():
             raise self._broken.result()
 
-    def _find_own_index(self) -> int:
-        names = [member.name for member in self._genesis.members]
-        if self._settings.validator not in names:
-            raise InvalidInputError(
-                "invalid_configuration",
-                f"the genesis lists no validator {self._settings.validator!r}; it lists"
-                f" {', '.join(names)}",
-                field="validator",
-                value=self._settings.validator,
-            )
-        return names.index(self._settings.validator)
-
     def _make_parts(self, stack: AsyncExitStack) -> _Parts:
         disks = self._open_disks(stack)
         threads = _make_threads(stack)
@@ -180,26 +179,35 @@ class Node:
             mempool=mempool,
             threads=threads,
         )
-        core = self._recover_core(disks)
-        network = self._make_network()
-        driver = ConsensusDriver(
-            core,
-            disks.wal,
-            PeerMessageDoor(network),
-            service,
-            _read_clocks,
-            self._stop_broken,
-        )
+        registry = self._read_registry(disks)
+        self._check_keys(registry, read_validators(disks.store.tip_state))
+        network = self._make_network(registry)
         submissions = Submissions(
             chain_id=self._genesis.chain_id,
             mempool=mempool,
             ledger=service,
             executor=threads.judging,
             send_to_peers=lambda data: network.broadcast(Channel.TRANSACTION, data),
-            on_accepted=driver.note_work,
             on_broken=self._stop_broken,
         )
-        return _Parts(disks, mempool, service, network, driver, submissions, core)
+        reporter = EvidenceReporter(
+            chain_id=self._genesis.chain_id,
+            reader=LedgerReader(disks.database),
+            load_key=lambda: next(iter(self._load_keys().values()), None),
+            get_next_nonce=service.get_next_nonce,
+            submit=submissions.submit,
+            run=self._background.run,
+        )
+        driver = ConsensusDriver(
+            self._make_starter(disks).begin,
+            disks.wal,
+            PeerMessageDoor(network),
+            service,
+            _read_clocks,
+            reporter.report,
+            self._stop_broken,
+        )
+        return _Parts(disks, mempool, service, network, driver, submissions, reporter)
 
     def _open_disks(self, stack: AsyncExitStack) -> _Disks:
         database = LevelKeyValueStore(self._home.ledger_folder)
@@ -215,55 +223,64 @@ class Node:
         stack.callback(payloads.close)
         return _Disks(database, store, payloads, wal, wal_lost)
 
-    def _recover_core(self, disks: _Disks) -> Core:
-        """Return the core as the disks know it."""
-        key = load_private_key(self._home.validator_key_file)
-        member = self._genesis.members[self._own_index]
-        if key.public_key != member.validator_key:
-            raise InvalidInputError(
-                "invalid_configuration",
-                f"{self._home.validator_key_file} holds key {key.public_key.hex()}, the genesis"
-                f" lists {member.validator_key.hex()} for {member.name}",
-                field="validator",
-                value=member.name,
-            )
-        settings = self._settings.consensus
-        parameters = ConsensusParameters(
-            chain_id=self._genesis.chain_id,
-            empty_body_root=compute_body_root([]),
-            view_timeout_ms=2 * settings.base_timeout_ms,
-            idle_limit_ms=settings.idle_interval_ms,
-            unfinal_blocks_max=self._genesis.parameters.unfinal_blocks_max,
-            body_bytes_max=self._genesis.parameters.block_bytes_max,
-        )
-        tip = disks.store.tip()
-        _, certificate = disks.store.certificate(tip.height)
-        recovered = Recovered(
-            final_header=disks.store.header(tip.height),
-            final_certificate=certificate,
-            records=disks.wal.records(),
-            records_lost=disks.wal_lost,
-        )
-        validators = self._genesis.to_validator_set()
-        return WatchedCore(
-            parameters, validators, self._own_index, key.sign, recovered, watch=self._watch
+    def _make_starter(self, disks: _Disks) -> EpochStarter:
+        reader = LedgerReader(disks.database)
+        records = disks.wal.records()
+        highest_epoch = find_highest_epoch(records)
+        is_first = True
+
+        def load_records() -> SigningRecords:
+            # Read again for a later epoch only if an earlier life of this node had got that far.
+            nonlocal is_first
+            if is_first:
+                is_first = False
+                return SigningRecords(records, records_lost=disks.wal_lost)
+            return SigningRecords(disks.wal.records() if highest_epoch > first_epoch else ())
+
+        parameters = disks.store.parameters()
+        first_epoch = parameters.epoch_of(disks.store.tip().height + 1)
+        return EpochStarter(
+            reader, self._settings.consensus, self._load_signers, load_records, self._watch
         )
 
-    def _make_network(self) -> PeerNetwork:
+    def _load_keys(self) -> dict[bytes, PrivateKey]:
+        """Return this node's validator keys, by public key."""
+        keys = [load_private_key(path) for path in self._home.list_validator_key_files()]
+        return {key.public_key: key for key in keys}
+
+    def _load_signers(self) -> dict[bytes, Signer]:
+        return {public_key: key.sign for public_key, key in self._load_keys().items()}
+
+    def _check_keys(self, registry: Registry, validators: Validators) -> None:
+        """Refuse to start as a validator that the ledger knows by another key."""
+        keys = self._load_keys()
+        seats = {each.account: each.public_key for each in validators.validators}
+        for member in registry.members:
+            seat = seats.get(member.account)
+            if member.name == self._settings.validator and seat is not None and seat not in keys:
+                raise InvalidInputError(
+                    "invalid_configuration",
+                    f"{self._home.validator_key_file.parent} holds keys"
+                    f" {', '.join(key.hex() for key in keys) or 'none'}, the ledger lists"
+                    f" {seat.hex()} for {member.name}",
+                    field="validator",
+                    value=member.name,
+                )
+
+    def _make_network(self, registry: Registry) -> PeerNetwork:
         chain_id = self._genesis.chain_id
-        peers = []
-        for index, member in enumerate(self._genesis.members):
-            host, _, port = member.endpoint.rpartition(":")
-            if index != self._own_index:
-                peers.append(PeerAddress(index, member.transport_key, host, int(port)))
         return PeerNetwork(
             identity=make_identity(load_seed(self._home.transport_key_file), chain_id),
-            own_index=self._own_index,
-            peers=peers,
+            own_index=registry.own_number,
+            peers=registry.peers,
             listen=(self._settings.p2p.listen_host, self._settings.p2p.listen_port),
             chain_id=chain_id,
             random=Random(),
         )
+
+    def _read_registry(self, disks: _Disks) -> Registry:
+        transport_key = PrivateKey(load_seed(self._home.transport_key_file)).public_key
+        return read_registry(LedgerReader(disks.database), transport_key)
 
     async def _start(self, stack: AsyncExitStack, parts: _Parts) -> None:
         """Connect the parts and set them going; each is stopped in reverse."""
@@ -272,8 +289,8 @@ class Node:
         service.connect(
             LedgerCallbacks(
                 post=driver.post,
-                send_blocks=PeerMessageDoor(network).send,
-                on_final=_Publisher(feed, driver).publish,
+                send=PeerMessageDoor(network).send,
+                on_final=_Publisher(feed, parts, lambda: self._read_registry(parts.disks)).publish,
                 on_broken=self._stop_broken,
                 read_wall_ms=read_wall_ms,
             )
@@ -288,7 +305,8 @@ class Node:
         stack.push_async_callback(service.drain)
         await feed.start()
         stack.push_async_callback(feed.stop)
-        parts.submissions.start()
+        parts.submissions.start(driver.note_work)
+        stack.push_async_callback(self._background.stop)
         stack.push_async_callback(parts.submissions.stop)
         driver.start()
         stack.push_async_callback(driver.stop)
@@ -318,12 +336,13 @@ class Node:
     def _read_status(self, parts: _Parts) -> NodeStatus:
         facts = NodeFacts(
             name=self._settings.validator,
-            validator_names={each.validator_key: each.name for each in self._genesis.members},
+            validator_names=_read_names(LedgerReader(parts.disks.database)),
             final_height=parts.service.final_height,
             mempool=parts.mempool,
-            counters={**parts.driver.counters, **parts.network.statistics()},
+            counters={**parts.driver.turns.counters, **parts.network.statistics()},
         )
-        return build_node_status(facts, parts.core.state, self._watch, read_monotonic_ms())
+        state = parts.driver.turns.core.state
+        return build_node_status(facts, state, self._watch, read_monotonic_ms())
 
     def _stop_broken(self, error: BaseException) -> None:
         if not self._broken.done():
@@ -331,16 +350,24 @@ class Node:
 
 
 class _Publisher:
-    """Tells the API processes, and the driver, what became final."""
+    """Tells the rest of the node, and the API process, what became final."""
 
-    def __init__(self, feed: FeedServer, driver: ConsensusDriver) -> None:
+    def __init__(
+        self, feed: FeedServer, parts: _Parts, read_registry: Callable[[], Registry]
+    ) -> None:
         self._feed = feed
-        self._driver = driver
+        self._parts = parts
+        self._read_registry = read_registry
 
     def publish(self, block: FinalBlock) -> None:
         """Hand on what a block wrote."""
-        self._feed.publish(block.executed.height, block.batch.puts, block.batch.deletes)
-        self._driver.note_work()
+        executed = block.executed
+        self._feed.publish(executed.height, block.batch.puts, block.batch.deletes)
+        if any(key == CHAIN_ROSTER or key.startswith(MEMBER_PREFIX) for key in executed.writes):
+            registry = self._read_registry()
+            self._parts.network.update_members(registry.own_number, registry.peers)
+        self._parts.reporter.on_final(executed.height)
+        self._parts.driver.note_work()
 
 
 class _Dispatcher:
@@ -356,6 +383,16 @@ class _Dispatcher:
             self._submissions.take_from_peer(peer, data)
         else:
             self._driver.post_bytes(peer, data)
+
+
+def _read_names(reader: LedgerReader) -> dict[bytes, str]:
+    """Return the names of the present validators by their keys."""
+    names: dict[bytes, str] = {}
+    validators = reader.read(CHAIN_VALIDATORS, decode_validators)
+    for validator in () if validators is None else validators.validators:
+        member = reader.read(member_key(validator.account), decode_member)
+        names[validator.public_key] = "" if member is None else member.name
+    return names
 
 
 async def _resend(parts: _Parts) -> None:

@@ -45,6 +45,13 @@ class NodeHome:
         """The key that signs votes."""
         return self.root / "keys" / "validator.json"
 
+    def list_validator_key_files(self) -> list[Path]:
+        """Return the files of all keys that may sign votes: the present one and those to come.
+
+        A key that the ledger does not list signs nothing, so the next one is simply laid beside.
+        """
+        return sorted(self.validator_key_file.parent.glob("validator*.json"))
+
     @property
     def transport_key_file(self) -> Path:
         """The key that proves this node's identity to its peers."""

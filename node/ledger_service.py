@@ -20,7 +20,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from consensus.actions import (
@@ -29,10 +30,11 @@ from consensus.actions import (
     ExecuteBlock,
     FinalizeBlocks,
     ServeBlocks,
+    ServeEpochEnd,
     ValidateBlock,
 )
 from consensus.events import BlockBuilt, BlockExecuted, BlockValidated, Event, Verdict
-from consensus.messages import Block, BlocksResponse
+from consensus.messages import Block, BlocksResponse, CertificateBatch, Message
 from ledger.admission import check_block
 from ledger.body import compute_body_root, decode_body, encode_body
 from ledger.errors import DivergedStateError
@@ -104,8 +106,8 @@ class LedgerCallbacks:
     ----------
     post
         Takes an event for consensus.
-    send_blocks
-        Sends an answer to a peer.
+    send
+        Sends an answer to a member, by number.
     on_final
         Called for every final block once it is on disk.
     on_broken
@@ -115,7 +117,7 @@ class LedgerCallbacks:
     """
 
     post: Callable[[Event], None]
-    send_blocks: Callable[[int, BlocksResponse], None]
+    send: Callable[[int, Message], None]
     on_final: Callable[[FinalBlock], None]
     on_broken: Callable[[BaseException], None]
     read_wall_ms: Callable[[], int]
@@ -147,7 +149,7 @@ class FinalState:
 
 
 class LedgerService:
-    """Implements :class:`node.driver.LedgerDoor` over the real ledger.
+    """Implements :class:`node.turns.LedgerDoor` over the real ledger.
 
     Parameters
     ----------
@@ -237,6 +239,13 @@ class LedgerService:
 
         def judged(block: UnfinalBlock) -> None:
             self._unfinal.put(block)
+            if self._ends_epoch(header.height) and not action.certified:
+                check = partial(self._check_next_validators, header)
+                self._hand_over(self._threads.ledger, check, valid, refused)
+            else:
+                valid(None)
+
+        def valid(_: None) -> None:
             self._tell.post(BlockValidated(header.block_id, Verdict.VALID))
 
         def refused(error: InvalidInputError) -> None:
@@ -266,7 +275,18 @@ class LedgerService:
             body_root=compute_body_root(transactions),
             timestamp_ms=self._tell.read_wall_ms(),
         )
-        self._tell.post(built)
+        if not self._ends_epoch(action.parent.height + 1):
+            self._tell.post(built)
+            return
+
+        def name_next_validators(digest: bytes) -> None:
+            self._tell.post(replace(built, next_validators_hash=digest))
+
+        self._hand_over(
+            self._threads.ledger,
+            lambda: self._compute_next_validators_hash(action.parent),
+            name_next_validators,
+        )
 
     def finalize(self, action: FinalizeBlocks) -> None:
         """Make blocks durable on the ledger thread, then tell everyone."""
@@ -294,9 +314,15 @@ class LedgerService:
         """Send final blocks, with their payloads, to a peer that asked for them."""
 
         def send(response: BlocksResponse) -> None:
-            self._tell.send_blocks(action.peer, response)
+            self._tell.send(action.peer, response)
 
         self._hand_over(self._threads.judging, lambda: self._collect_blocks(action), send)
+
+    def serve_epoch_end(self, action: ServeEpochEnd) -> None:
+        """Send a member that is late the certificate by which its epoch ended."""
+        end = self._reader.epoch_end(action.epoch)
+        if end is not None:
+            self._tell.send(action.peer, CertificateBatch((end.certificate,)))
 
     def after_finality(self, call: Callable[[], None]) -> None:
         """Call back once every block handed to :meth:`finalize` so far is durable."""
@@ -319,6 +345,38 @@ class LedgerService:
         """Wait until both threads have done what was handed over."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ends_epoch(self, height: int) -> bool:
+        parameters = self.parameters
+        return height == parameters.epoch_end(parameters.epoch_of(height))
+
+    def _is_tail(self, header: BlockHeader) -> bool:
+        return header.height > self.parameters.epoch_end(header.epoch)
+
+    def _compute_next_validators_hash(self, parent: BlockHeader) -> bytes:
+        """Return what the last block of an epoch must name; on the ledger thread.
+
+        The parent was handed over for execution before, so it is executed by now.
+        """
+        executed = self._executed.get(parent.block_id)
+        return self._executor.next_validators_hash(parent.height + 1, executed)
+
+    def _check_next_validators(self, header: BlockHeader) -> None:
+        """Check what the last block of an epoch names; on the ledger thread."""
+        parent = self._executed.get(header.parent_id)
+        if parent is None and self._store.tip().block_id != header.parent_id:
+            # Its branch died meanwhile; so will the block.
+            return
+        expected = self._executor.next_validators_hash(header.height, parent)
+        if header.next_validators_hash != expected:
+            raise InvalidInputError(
+                "wrong_next_validators",
+                f"header.next_validators_hash is {header.next_validators_hash.hex()}, the state"
+                f" says {expected.hex()}",
+                field="header.next_validators_hash",
+                value=header.next_validators_hash.hex(),
+                limit=expected.hex(),
+            )
 
     def _decode(self, block: Block) -> list[Transaction]:
         return decode_body(
@@ -344,6 +402,11 @@ class LedgerService:
         known = self._executed.get(block.block_id)
         if known is not None:
             return known
+        if self._is_tail(block.header):
+            # It leaves everything as it is, and is no part of the chain.
+            result = self._executed[block.header.parent_id]
+            self._executed[block.block_id] = result
+            return result
         judged = self._unfinal.get(block.block_id)
         transactions = self._decode(block) if judged is None else list(judged.transactions.values())
         parent = self._executed.get(block.header.parent_id)
@@ -353,17 +416,24 @@ class LedgerService:
 
     def _finalize(self, action: FinalizeBlocks) -> list[FinalBlock]:
         """Write blocks in order, payloads first; on the ledger thread."""
-        executed = [self._execute(block) for block in action.blocks]
+        tails = tuple(each.header for each in action.blocks if self._is_tail(each.header))
+        blocks = action.blocks[: len(action.blocks) - len(tails)]
+        executed = [self._execute(block) for block in blocks]
         certified_root = action.certificate.state_root
         if executed[-1].state_root != certified_root:
             raise DivergedStateError(executed[-1].height, certified_root, executed[-1].state_root)
         certified_height = executed[-1].height
         return [
-            self._store_block(block, action.certificate, certified_height) for block in executed
+            self._store_block(block, action.certificate, certified_height, tails)
+            for block in executed
         ]
 
     def _store_block(
-        self, executed: ExecutedBlock, certificate: Certificate, certified_height: int
+        self,
+        executed: ExecutedBlock,
+        certificate: Certificate,
+        certified_height: int,
+        tails: tuple[BlockHeader, ...],
     ) -> FinalBlock:
         payloads = [
             (transaction.transaction_id, transaction.payload)
@@ -372,7 +442,7 @@ class LedgerService:
         ]
         if payloads:
             self._payloads.write_many(payloads)
-        batch = self._store.commit_batch(executed, certificate, certified_height)
+        batch = self._store.commit_batch(executed, certificate, certified_height, tails)
         self._database.write(batch.puts, batch.deletes, True)
         self._store.advance(executed)
         stale = [
@@ -410,10 +480,20 @@ class LedgerService:
             blocks.append(Block(header, body))
             certified_height, own_certificate = self._reader.certificate(height)
             if certified_height == height:
+                if self._ends_epoch(height):
+                    blocks += self._read_tails(header.epoch)
                 provable, certificate = len(blocks), own_certificate
+            if self._ends_epoch(height):
+                # What follows is of another epoch, whose certificates the laggard cannot check.
+                break
         if certificate is not None:
             return BlocksResponse(tuple(blocks[:provable]), certificate)
         return BlocksResponse(tuple(blocks), None)
+
+    def _read_tails(self, epoch: int) -> list[Block]:
+        """Return the tails without which the end of an epoch is not proven."""
+        end = self._reader.epoch_end(epoch)
+        return [] if end is None else [Block(tail, encode_body([])) for tail in end.tails]
 
     def _with_payload(self, transaction: Transaction) -> Transaction:
         if transaction.payload_commitment is None:

@@ -40,20 +40,24 @@ CONSENSUS_CHANNELS = frozenset(_CHANNELS.values())
 
 
 class PeerMessageDoor:
-    """Implements :class:`node.driver.MessageDoor` over the peers' connections.
+    """Implements :class:`node.turns.MessageDoor` over the peers' connections.
 
     Parameters
     ----------
     network
-        Connections to the other validators, by index.
+        Connections to the other members, by number.
     """
 
     def __init__(self, network: PeerNetwork) -> None:
         self._network = network
 
-    def send(self, peer: int, message: Message) -> None:
-        """Send to one peer, if it is connected."""
-        self._network.send(peer, _CHANNELS[type(message)], encode_message(message))
+    def connected(self) -> list[int]:
+        """Return who can be sent to now."""
+        return self._network.connected
+
+    def send(self, number: int, message: Message) -> None:
+        """Send to one member, if it is connected."""
+        self._network.send(number, _CHANNELS[type(message)], encode_message(message))
 
     def broadcast(self, message: Message) -> None:
         """Send to every connected peer; encoded once."""

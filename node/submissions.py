@@ -77,8 +77,6 @@ class Submissions:
         The thread on which signatures are checked.
     send_to_peers
         Sends an encoded batch to every validator.
-    on_accepted
-        Called after every batch that added something.
     on_broken
         Called once, with the reason, when nothing more can be taken and the node must stop.
     """
@@ -91,7 +89,6 @@ class Submissions:
         ledger: LedgerView,
         executor: Executor,
         send_to_peers: Callable[[bytes], None],
-        on_accepted: Callable[[], None],
         on_broken: Callable[[BaseException], None],
     ) -> None:
         self._chain_id = chain_id
@@ -99,14 +96,21 @@ class Submissions:
         self._ledger = ledger
         self._executor = executor
         self._send_to_peers = send_to_peers
-        self._on_accepted = on_accepted
+        self._on_accepted: Callable[[], None] = _do_nothing
         self._on_broken = on_broken
         self._waiting: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self.counters: Counter[str] = Counter()
 
-    def start(self) -> None:
-        """Begin to check what waits."""
+    def start(self, on_accepted: Callable[[], None]) -> None:
+        """Begin to check what waits.
+
+        Parameters
+        ----------
+        on_accepted
+            Called after every batch that added something.
+        """
+        self._on_accepted = on_accepted
         self._task = asyncio.create_task(self._run(), name="submissions")
 
     async def stop(self) -> None:
@@ -251,6 +255,10 @@ class Submissions:
             waiting.answer.set_result(None)
         else:
             waiting.answer.set_exception(error)
+
+
+def _do_nothing() -> None:
+    """Nobody is to be told yet."""
 
 
 def _cut_into_batches(transactions: list[Transaction]) -> list[list[Transaction]]:

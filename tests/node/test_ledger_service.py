@@ -43,7 +43,7 @@ def test_nothing_is_pruned_behind_a_block_that_the_disk_refused() -> None:
             service.connect(
                 LedgerCallbacks(
                     post=lambda event: done.append("event"),
-                    send_blocks=lambda peer, response: done.append("blocks"),
+                    send=lambda peer, response: done.append("blocks"),
                     on_final=lambda block: done.append("final"),
                     on_broken=broken.append,
                     read_wall_ms=lambda: 0,

@@ -1,0 +1,190 @@
+"""Begins an epoch: reads off the ledger who decides it, and makes the core for it.
+
+The same at the start of the process and at every change of epoch while it runs: what the final
+block on disk says is all there is to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from consensus.core import Core
+from consensus.parameters import Parameters as ConsensusParameters
+from consensus.recovery import Recovered
+from consensus.safety import Signer
+from consensus.watch import Watch
+from consensus.watched_core import WatchedCore
+from ledger.body import compute_body_root
+from ledger.membership_records import decode_key_holder, key_holder_key
+from ledger.parameters import Parameters, decode_parameters
+from ledger.reader import LedgerReader
+from ledger.schema import (
+    CHAIN_PARAMETERS,
+    CHAIN_ROSTER,
+    CHAIN_VALIDATORS,
+    Member,
+    Validators,
+    decode_member,
+    decode_roster,
+    decode_validators,
+    member_key,
+)
+from node.configuration import ConsensusSettings
+from node.seats import Seats
+from node.turns import EpochCore
+from p2p.peer_book import OWN_INDEX_UNKNOWN, PeerAddress
+from primitives.errors import CorruptStateError
+
+__all__ = ["EpochStarter", "Registry", "SigningRecords", "read_registry"]
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """The members as the final state lists them.
+
+    Parameters
+    ----------
+    members
+        In the order of their numbers.
+    own_number
+        Ours, found by our transport key; above all others as long as the chain does not list it.
+    """
+
+    members: tuple[Member, ...]
+    own_number: int
+
+    @property
+    def peers(self) -> list[PeerAddress]:
+        """Where the others are."""
+        addresses = []
+        for number, member in enumerate(self.members):
+            host, _, port = member.endpoint.rpartition(":")
+            if number != self.own_number:
+                addresses.append(PeerAddress(number, member.transport_key, host, int(port)))
+        return addresses
+
+
+@dataclass(frozen=True, slots=True)
+class SigningRecords:
+    """What is known of what our keys have signed.
+
+    Parameters
+    ----------
+    records
+        Of the write-ahead log.
+    records_lost
+        Some are gone: observe until nothing can be contradicted.
+    sign_floor_view
+        Nothing is signed for a view at or below this one.
+    """
+
+    records: Sequence[bytes]
+    records_lost: bool = False
+    sign_floor_view: int = 0
+
+
+def read_registry(reader: LedgerReader, transport_key: bytes) -> Registry:
+    """Return the members as the final state lists them."""
+    roster = reader.read(CHAIN_ROSTER, decode_roster)
+    if roster is None:
+        raise CorruptStateError("the state has no roster")
+    members = []
+    for account in roster.accounts:
+        member = reader.read(member_key(account), decode_member)
+        if member is None:
+            raise CorruptStateError(f"the state has no member {account.hex()}")
+        members.append(member)
+    holder = reader.read(key_holder_key(transport_key), decode_key_holder)
+    own_number = OWN_INDEX_UNKNOWN
+    if holder is not None and holder.account in roster.accounts:
+        own_number = roster.accounts.index(holder.account)
+    return Registry(tuple(members), own_number)
+
+
+class EpochStarter:
+    """Makes the core of the epoch that the ledger is in.
+
+    Parameters
+    ----------
+    reader
+        Of the final state.
+    settings
+        How patient this node is.
+    load_signers
+        Returns the signers that this node has, by public key; asked anew for each epoch, so that
+        a key laid ready before takes over by itself.
+    load_records
+        Returns what is known of what they have signed.
+    watch
+        Looks on, over all epochs.
+    """
+
+    def __init__(
+        self,
+        reader: LedgerReader,
+        settings: ConsensusSettings,
+        load_signers: Callable[[], dict[bytes, Signer]],
+        load_records: Callable[[], SigningRecords],
+        watch: Watch,
+    ) -> None:
+        self._reader = reader
+        self._settings = settings
+        self._load_signers = load_signers
+        self._load_records = load_records
+        self._watch = watch
+
+    def begin(self) -> EpochCore:
+        """Return the core of the present epoch, not started, and who sits where."""
+        tip = self._reader.tip()
+        parameters = self._read(CHAIN_PARAMETERS, decode_parameters)
+        validators = self._read(CHAIN_VALIDATORS, decode_validators)
+        roster = self._read(CHAIN_ROSTER, decode_roster)
+        own_index, signer = self._find_own_seat(validators)
+        signed = self._load_records()
+        _, certificate = self._reader.certificate(tip.height)
+        recovered = Recovered(
+            final_header=self._reader.header(tip.height),
+            final_certificate=certificate,
+            records=signed.records,
+            records_lost=signed.records_lost,
+        )
+        core: Core = WatchedCore(
+            self._make_parameters(parameters, parameters.epoch_of(tip.height + 1)),
+            validators.to_validator_set(),
+            own_index,
+            signer,
+            recovered,
+            watch=self._watch,
+        )
+        numbers = [roster.accounts.index(each.account) for each in validators.validators]
+        return EpochCore(core, Seats(numbers))
+
+    def _find_own_seat(self, validators: Validators) -> tuple[int | None, Signer | None]:
+        """Return our validator index and signer; None and None if we have no vote."""
+        signers = self._load_signers()
+        for index, validator in enumerate(validators.validators):
+            if validator.public_key in signers:
+                return index, signers[validator.public_key]
+        return None, None
+
+    def _make_parameters(self, parameters: Parameters, epoch: int) -> ConsensusParameters:
+        return ConsensusParameters(
+            chain_id=self._reader.genesis().chain_id,
+            empty_body_root=compute_body_root([]),
+            epoch=epoch,
+            epoch_end_height=parameters.epoch_end(epoch),
+            view_timeout_ms=2 * self._settings.base_timeout_ms,
+            idle_limit_ms=self._settings.idle_interval_ms,
+            unfinal_blocks_max=parameters.unfinal_blocks_max,
+            body_bytes_max=parameters.block_bytes_max,
+        )
+
+    def _read(self, key: bytes, decode: Callable[[bytes], ResultT]) -> ResultT:
+        record = self._reader.read(key, decode)
+        if record is None:
+            raise CorruptStateError(f"the state has no {key!r}")
+        return record
