@@ -73,7 +73,7 @@ class SigningHistory:
     Parameters
     ----------
     log : what comparing the log with the guard of the key came to.
-    must_observe : nobody knows how far the key signed; consensus finds out by watching.
+    must_observe : records were lost; consensus finds out by watching how far the key may have got.
     sign_floor_view : nothing is to be signed for views up to this one.
     """
 
@@ -337,17 +337,17 @@ def _judge(
             f"{_TEXTS[log]}; this validator is alone and cannot find out from others what it"
             " signed: restore the data folder, or start once with --accept-lost-votes"
         )
-    if guard.reserved_view == UNKNOWN_VIEW or log is LogState.UNGUARDED:
-        logger.error(
-            "alarm records_lost: %s; nothing is signed until enough others were heard and the"
-            " network has gone on from there",
-            _TEXTS[log],
-        )
-        return SigningHistory(log, must_observe=True, sign_floor_view=guard.floor_view)
+    floor_view = guard.floor_view
+    if log is not LogState.UNGUARDED and guard.reserved_view != UNKNOWN_VIEW:
+        floor_view = guard.reserved_view
     logger.error(
-        "alarm records_lost: %s; nothing is signed up to view %d", _TEXTS[log], guard.reserved_view
+        "alarm records_lost: %s; nothing is signed up to view %d, nor before enough others said"
+        " how far they are",
+        _TEXTS[log],
+        floor_view,
     )
-    return SigningHistory(log, must_observe=False, sign_floor_view=guard.reserved_view)
+    # The floor alone would do if the guard could not be an old copy as well.
+    return SigningHistory(log, must_observe=True, sign_floor_view=floor_view)
 
 
 _TEXTS: Final = {
