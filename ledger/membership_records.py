@@ -198,8 +198,8 @@ class Approval:
 
     Parameters
     ----------
-    epoch : in which; approvals of an earlier epoch are void.
-    accounts : of the validators that approved, in that order.
+    epoch : of the first approval, from which they lapse together after a while.
+    accounts : of those that approved, in that order; who has a seat when it is counted, counts.
     """
 
     epoch: int

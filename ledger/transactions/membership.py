@@ -63,6 +63,9 @@ __all__ = [
     "RotateValidatorKey",
 ]
 
+APPROVAL_EPOCHS_MAX: Final = 100
+"""So many epochs after the first approval all of them lapse, decided or not."""
+
 NOT_A_VALIDATOR: Final = "not_a_validator"
 ALREADY_APPROVED: Final = "already_approved"
 KEY_IN_USE: Final = "key_in_use"
@@ -209,12 +212,14 @@ def _approve(context: ExecutionContext, validators: Validators, change_hash: byt
         raise _not_a_validator(context.sender)
     epoch = context.parameters.epoch_of(context.height)
     held = context.get(approval_key(change_hash), decode_approval)
-    accounts = held.accounts if held is not None and held.epoch == epoch else ()
+    if held is None or held.epoch + APPROVAL_EPOCHS_MAX < epoch:
+        held = Approval(epoch, ())
+    accounts = held.accounts
     if context.sender in accounts:
         raise TransactionFailedError(
             ALREADY_APPROVED, f"{account_to_text(context.sender)} has approved these changes"
         )
-    return Approval(epoch, (*accounts, context.sender))
+    return Approval(held.epoch, (*accounts, context.sender))
 
 
 def _decide(context: ExecutionContext, changes: tuple[Change, ...]) -> None:

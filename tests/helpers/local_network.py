@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ledger.parameters import Parameters
 from node.local_network import LocalNetwork, ValidatorProcess, find_free_ports
 from node.network_files import NetworkPlan, lay_out_network
 
@@ -27,6 +28,7 @@ def run_network(
     accounts: tuple[str, ...] = ACCOUNTS,
     idle_interval_ms: int = 1_000,
     base_timeout_ms: int = 150,
+    parameters: Parameters | None = None,
 ) -> Iterator[LocalNetwork]:
     """Lay out a network in `folder`, start it, and end every process in the end."""
     ports = find_free_ports(HOST, 2 * validators)
@@ -38,6 +40,7 @@ def run_network(
         accounts=accounts,
         idle_interval_ms=idle_interval_ms,
         base_timeout_ms=base_timeout_ms,
+        parameters=parameters or Parameters(),
     )
     files = lay_out_network(plan)
     processes = [ValidatorProcess(each.name, each.home, each.api_url) for each in files]
