@@ -121,7 +121,6 @@ def choose_assurance(*, fresh_key: bool, observe_first: bool, accept_lost_votes:
 def open_disks(
     home: NodeHome,
     genesis: Genesis,
-    public_key: bytes,
     assurance: Assurance,
     stack: AsyncExitStack,
 ) -> Disks:
@@ -133,10 +132,8 @@ def open_disks(
         Locked by this process.
     genesis
         Put into an empty ledger.
-    public_key
-        Of the validator, 32 bytes.
     assurance
-        What the operator says about the key.
+        What the operator says about the keys.
     stack
         Closes what was opened.
 
@@ -155,7 +152,7 @@ def open_disks(
     log = _open_log(home, is_alone=is_alone)
     with contextlib.ExitStack() as unless_opened:
         unless_opened.callback(log.close)
-        guard = _open_guard(home, GuardState(genesis.chain_id, public_key), log, assurance)
+        guard = _open_guard(home, GuardState(genesis.chain_id), log, assurance)
         guarded = GuardedLog(home.wal_folder, log, guard)
         unless_opened.pop_all()
     stack.callback(guarded.close)
@@ -295,14 +292,13 @@ def _open_guard(
 
 def _check_guard(guard: SignGuard, path: Path, expected: GuardState, assurance: Assurance) -> None:
     state = guard.state
-    fits = (state.chain_id, state.public_key) == (expected.chain_id, expected.public_key)
+    fits = state.chain_id == expected.chain_id
     if not fits and assurance is not Assurance.FRESH_KEY:
         raise InvalidInputError(
             "wrong_guard",
-            f"{path} is that of key {state.public_key.hex()[:16]} on chain"
-            f" {state.chain_id.hex()[:16]}, the node has key {expected.public_key.hex()[:16]} on"
-            f" chain {expected.chain_id.hex()[:16]}. Put back the guard of this key, or start once"
-            " with --fresh-key if the key has never signed on this chain",
+            f"{path} is of chain {state.chain_id.hex()}, the genesis is of"
+            f" {expected.chain_id.hex()}. Put back the guard of these keys, or start once with"
+            " --fresh-key if they have never signed on this chain",
             field="guard",
             value=str(path),
         )

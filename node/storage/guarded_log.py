@@ -1,4 +1,4 @@
-"""The write-ahead log and the guard of its key as one, so that no order of calls can part them.
+"""The write-ahead log and the guard of the keyss as one, so that no order of calls can part them.
 
 Whoever appends to the log need not know of the guard: a step of views is reserved before the first
 record in it is written, and the log's end is noted after each sync; `node.storage.sign_guard` says

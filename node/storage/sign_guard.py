@@ -1,14 +1,14 @@
-"""How far a validator key has signed, kept beside the key: tells whether the log is whole.
+"""How far a validator has signed, kept beside its keys: tells whether the log is whole.
 
 Theory of operation
 -------------------
 A validator that forgot what it signed may contradict itself. The write-ahead log remembers, but the
 log can be gone, or be an old copy, and then nothing in it says so. The guard is a file in the
-folder of the key and not in that of the data. It says
+folder of the keys and not in that of the data. It says
 
-- which log goes with the key: a random *instance* that lies in the log's folder too;
+- which log goes with the keys: a random *instance* that lies in the log's folder too;
 - how far that log reached after the last votes left: segment and size, the *end*;
-- a view above which the key has signed nothing, *reserved* ahead in steps;
+- a view above which no key of the folder has signed anything, *reserved* ahead in steps;
 - the view of the last final block before which records were dropped, the *floor*.
 
 The order is: reserve (synced), append to the log and sync it, note the log's end in the guard, and
@@ -54,14 +54,14 @@ __all__ = [
 
 INSTANCE_BYTES: Final = 16
 NEVER_SIGNED: Final = bytes(INSTANCE_BYTES)
-"""Instance of a guard whose key has signed nothing yet."""
+"""Instance of a guard whose keys have signed nothing yet."""
 
 UNKNOWN_VIEW: Final = 2**64 - 1
-"""Reserved view of a key of which nobody knows how far it signed."""
+"""Reserved view if nobody knows how far the keys have signed."""
 
 _MAGIC: Final = b"QGRD"
 _VERSION: Final = 1
-_FIELDS: Final = struct.Struct(f">4sIQ32s32s{INSTANCE_BYTES}sQQQQ")
+_FIELDS: Final = struct.Struct(f">4sIQ32s{INSTANCE_BYTES}sQQQQ")
 _SLOT_BYTES: Final = 4096
 """Two slots are written in turn. Each has a page of its own, so a torn write spoils one at most."""
 
@@ -84,16 +84,14 @@ class GuardState:
 
     Parameters
     ----------
-    chain_id : of the chain on which the key votes, 32 bytes.
-    public_key : the key, 32 bytes.
-    instance : of the log that goes with the key; `NEVER_SIGNED` before the first signature.
+    chain_id : of the chain on which the keys vote, 32 bytes.
+    instance : of the log that goes with the keys; `NEVER_SIGNED` before the first signature.
     reserved_view : nothing above it was signed.
     floor_view : records of views up to it may have been dropped, because a block was final.
     log_end : what the log has reached at least.
     """
 
     chain_id: bytes
-    public_key: bytes
     instance: bytes = NEVER_SIGNED
     reserved_view: int = 0
     floor_view: int = 0
@@ -101,7 +99,7 @@ class GuardState:
 
 
 class SignGuard:
-    """The guard file of one key, open for writing; one thread at a time.
+    """The guard file of one node's keys, open for writing; one thread at a time.
 
     Parameters
     ----------
@@ -131,7 +129,7 @@ class SignGuard:
         if not found:
             os.close(self._descriptor)
             raise CorruptStateError(
-                f"{path} does not read back, so nobody knows what this validator key has signed:"
+                f"{path} does not read back, so nobody knows what the validator keys have signed:"
                 " restore the file, or remove it and start once with --observe-first"
             )
         self._sequence, self._state = max(found, key=lambda slot: slot[0])
@@ -180,7 +178,7 @@ class SignGuard:
 
 
 def guard_path(key_file: Path) -> Path:
-    """Return where the guard of a key lies."""
+    """Return where the guard lies that goes with a key file and those beside it."""
     return key_file.with_name("sign-guard")
 
 
@@ -190,7 +188,7 @@ def make_instance() -> bytes:
 
 
 def create_guard(path: Path, state: GuardState) -> None:
-    """Write the guard of a key, durably.
+    """Write the guard of new keys, durably.
 
     Raises
     ------
@@ -212,7 +210,7 @@ def create_guard(path: Path, state: GuardState) -> None:
     except FileExistsError as error:
         raise InvalidInputError(
             "file_exists",
-            f"{path} exists; what a key has signed is never forgotten",
+            f"{path} exists; what a validator has signed is never forgotten",
             field="guard",
             value=str(path),
         ) from error
@@ -222,7 +220,7 @@ def create_guard(path: Path, state: GuardState) -> None:
 
 
 def forget_log(guard: SignGuard) -> None:
-    """Note that nobody knows what the key has signed, so that no log is believed to say so."""
+    """Note that nobody knows what the keys have signed, so that no log is believed to say so."""
     unknown = replace(
         guard.state,
         instance=make_instance(),
@@ -238,7 +236,6 @@ def _encode(sequence: int, state: GuardState) -> bytes:
         _VERSION,
         sequence,
         state.chain_id,
-        state.public_key,
         state.instance,
         state.reserved_view,
         state.floor_view,
@@ -252,9 +249,9 @@ def _decode(slot: bytes) -> tuple[int, GuardState] | None:
     fields, checksum = slot[: _FIELDS.size], slot[_FIELDS.size : _FIELDS.size + 4]
     if len(checksum) != 4 or struct.pack(">I", zlib.crc32(fields)) != checksum:
         return None
-    magic, version, sequence, chain_id, key, instance, reserved, floor, segment, size = (
-        _FIELDS.unpack(fields)
+    magic, version, sequence, chain_id, instance, reserved, floor, segment, size = _FIELDS.unpack(
+        fields
     )
     if (magic, version) != (_MAGIC, _VERSION):
         return None
-    return sequence, GuardState(chain_id, key, instance, reserved, floor, LogEnd(segment, size))
+    return sequence, GuardState(chain_id, instance, reserved, floor, LogEnd(segment, size))

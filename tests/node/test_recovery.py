@@ -35,9 +35,8 @@ class House:
     def __init__(self, root: Path, validators: int = 4) -> None:
         self.home = NodeHome(root / "home")
         self.network: Network = make_network(validators)
-        self.key = self.network.validators[0].public_key
         self.guard_file = guard_path(self.home.validator_key_file)
-        create_guard(self.guard_file, GuardState(self.network.chain_id, self.key))
+        create_guard(self.guard_file, GuardState(self.network.chain_id))
 
     def visit(
         self,
@@ -48,7 +47,7 @@ class House:
 
         async def open_and_close() -> Disks:
             async with AsyncExitStack() as stack:
-                disks = open_disks(self.home, self.network.genesis, self.key, assurance, stack)
+                disks = open_disks(self.home, self.network.genesis, assurance, stack)
                 do(disks)
                 return disks
 
@@ -335,7 +334,7 @@ def test_an_operator_who_knows_of_a_rollback_has_the_node_observe(house: House) 
 
 def test_a_guard_from_the_day_of_the_first_start_is_not_believed(house: House) -> None:
     house.guard_file.unlink()
-    create_guard(house.guard_file, GuardState(house.network.chain_id, house.key))
+    create_guard(house.guard_file, GuardState(house.network.chain_id))
     history = house.visit().history
     assert history.log is LogState.UNGUARDED
     assert history.must_observe
@@ -355,8 +354,9 @@ def test_a_key_that_has_signed_is_not_fresh(house: House) -> None:
     assert refusal.value.code == "key_was_used"
 
 
-def test_a_new_key_beside_the_guard_of_the_old_one_needs_the_operators_word(house: House) -> None:
-    house.key = house.network.validators[1].public_key
+def test_the_guard_of_another_chain_needs_the_operators_word(house: House) -> None:
+    house.guard_file.unlink()
+    create_guard(house.guard_file, GuardState(b"another chain".ljust(32)))
     with pytest.raises(InvalidInputError) as refusal:
         house.visit()
     assert refusal.value.code == "wrong_guard"

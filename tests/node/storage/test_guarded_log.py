@@ -12,7 +12,7 @@ from node.storage.guarded_log import RESERVED_VIEWS, GuardedLog, LogState
 from node.storage.sign_guard import UNKNOWN_VIEW, GuardState, SignGuard, create_guard, forget_log
 from node.storage.wal import WriteAheadLog
 
-FRESH = GuardState(b"c" * 32, b"k" * 32)
+FRESH = GuardState(b"c" * 32)
 SEGMENT_BYTES_MAX = 400
 
 
