@@ -74,11 +74,14 @@ coverage: $(READY) ## branches of the packages that validators agree through: al
 	@$(BIN)/pytest -n $(WORKERS) $(COVERED:%=tests/%) $(COVERED:%=--cov=%) \
 		--cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered $(ARGS)
 
-simulate: $(READY) ## the real core under seeded faults: make simulate ARGS='--seed 7'
-	@$(BIN)/python -m tests.simulator $(ARGS)
+simulate: $(READY) ## the real core under seeded faults: make simulate MINUTES=20 WORKERS=2 SEED=0
+	@$(BIN)/python -m tests.simulator --seed $(or $(SEED),0) $(and $(MINUTES),--minutes $(MINUTES) --workers $(WORKERS)) $(ARGS)
 
 twins: $(READY) ## 100,000 scenarios in which one validator runs twice; ARGS='--bugs' plants bugs
 	@$(BIN)/python -m tests.twins $(ARGS)
+
+model-check: $(READY) ## search the real core, 4 validators and 3 views, breadth first; about 15 minutes
+	@$(BIN)/python -m tests.model_check $(ARGS)
 
 bench: $(READY) ## every benchmark in turn; each prints a table
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
