@@ -1,121 +1,297 @@
 """Which faults one seed inflicts: a random subset of all kinds, each with random strength (swarm).
 
-Source of the idea: Groce et al., "Swarm Testing", ISSTA 2012; the ranges follow TigerBeetle's VOPR.
+A fault is one record, so that a failing run can be run again without some of them. Source of the
+idea: Groce et al., "Swarm Testing", ISSTA 2012; the ranges follow TigerBeetle's VOPR.
+
+Faults that a correct validator cannot hide (a Byzantine validator, a lost log, an old backup, a
+flipped bit, another state root) strike at most f validators of a run, the *faulty* ones. Everything
+else may strike everyone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from random import Random
 
-__all__ = ["Crash", "FaultPlan", "Partition", "make_plan"]
+__all__ = ["BYZANTINE", "FULL_RUN", "Fault", "Kind", "draw_faults"]
 
-THOUSAND = 1000
+FULL_RUN = 2**40
+"""End of a fault that nothing heals."""
+
+
+class Kind(StrEnum):
+    """What goes wrong."""
+
+    LOSS = "messages lost"
+    DUPLICATION = "messages duplicated"
+    SPIKES = "messages delayed beyond the timeout"
+    SLOW = "links slow"
+    REORDER = "messages reordered"
+    SPLIT = "partition both ways"
+    ONE_WAY = "partition one way"
+    RING = "partition to a ring"
+    BRIDGE = "partition with a bridge"
+    FLAPPING = "partition flapping"
+    CLOG = "link clogged"
+    BANDWIDTH = "bandwidth capped"
+    CRASH = "crash"
+    CRASH_LOOP = "crash loop"
+    POWER_LOSS = "crash of all"
+    PAUSE = "pause"
+    SKEW = "clock skewed"
+    CLOCK_JUMP = "clock off by up to an hour"
+    CLOCK_BACK = "clock set back"
+    CLOCK_FROZEN = "clock frozen"
+    DISK_FULL = "disk full"
+    SYNC_FAILS = "sync fails"
+    EXECUTION_SLOW = "execution slow"
+    EXECUTION_FAILS = "execution fails"
+    BIT_FLIP = "bit flipped in the log"
+    LOG_LOST = "log lost, key kept"
+    DISK_LOST = "disk lost, key kept"
+    OLD_BACKUP = "old backup restored"
+    DIVERGENCE = "other state root"
+    EQUIVOCATION = "equivocating proposals"
+    WITHHELD_PROPOSAL = "proposals withheld"
+    LATE_PROPOSAL = "proposals late"
+    BAD_PROPOSAL = "bad proposals"
+    DOUBLE_VOTE = "double votes"
+    COMMIT_AND_VIEW_CHANGE = "COMMIT with VIEW-CHANGE"
+    WITHHELD_VOTES = "votes withheld"
+    FUTURE_FLOOD = "flood of votes for future views"
+    GARBAGE = "garbage"
+    REPLAY = "old messages replayed"
+    WRONG_ROOT = "COMMIT with a wrong root"
+    HEIGHT_LIES = "lies about heights"
+    BAD_BLOCKS = "bad blocks in block sync"
+    FORGED_CERTIFICATE = "forged certificates"
+    IMPERSONATION = "votes in another's name"
+
+
+BYZANTINE = frozenset(
+    {
+        Kind.EQUIVOCATION,
+        Kind.WITHHELD_PROPOSAL,
+        Kind.LATE_PROPOSAL,
+        Kind.BAD_PROPOSAL,
+        Kind.DOUBLE_VOTE,
+        Kind.COMMIT_AND_VIEW_CHANGE,
+        Kind.WITHHELD_VOTES,
+        Kind.FUTURE_FLOOD,
+        Kind.GARBAGE,
+        Kind.REPLAY,
+        Kind.WRONG_ROOT,
+        Kind.HEIGHT_LIES,
+        Kind.BAD_BLOCKS,
+        Kind.FORGED_CERTIFICATE,
+        Kind.IMPERSONATION,
+    }
+)
+"""What only a Byzantine validator does."""
+
+_DISK_LOSSES = (Kind.BIT_FLIP, Kind.LOG_LOST, Kind.DISK_LOST, Kind.OLD_BACKUP)
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
-    """From ``start_ms`` to ``end_ms`` nothing goes from ``sources`` to ``targets``."""
-
-    start_ms: int
-    end_ms: int
-    sources: frozenset[int]
-    targets: frozenset[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Crash:
-    """A node dies at its ``boundary``-th effect after ``at_ms``; ``down_ms`` later it is back."""
-
-    node: int
-    at_ms: int
-    boundary: int
-    down_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class FaultPlan:
-    """The faults of one run.
+class Fault:
+    """One thing that goes wrong.
 
     Parameters
     ----------
-    duration_ms
-        How long faults go on; then everything heals.
-    loss, duplication, spikes
-        In thousandths of all messages.
-    delay_ms, spike_ms
-        Least and most one-way delay, usually and in a spike.
-    execution_ms
-        Least and most time to execute a block.
-    skew_ms
-        By node, how far its wall clock is off.
-    partitions, crashes
-        When, and whom.
-    equivocator
-        A node that, as leader, proposes two different blocks to two halves of the others.
+    kind : what.
+    start_ms, end_ms : when; what it is depends on the kind (a crash ends with the restart).
+    nodes, others : whom it strikes; a one-way cut is from `nodes` to `others`.
+    amount : how much, in thousandths, milliseconds, bytes or effects.
     """
 
-    duration_ms: int
-    loss: int
-    duplication: int
-    spikes: int
-    delay_ms: tuple[int, int]
-    spike_ms: tuple[int, int]
-    execution_ms: tuple[int, int]
-    skew_ms: tuple[int, ...]
-    partitions: tuple[Partition, ...]
-    crashes: tuple[Crash, ...]
-    equivocator: int | None
+    kind: Kind
+    start_ms: int
+    end_ms: int
+    nodes: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
+    amount: int = 0
+
+    def __str__(self) -> str:
+        end = "" if self.end_ms >= FULL_RUN else str(self.end_ms)
+        text = f"{self.kind.value}, {self.start_ms}-{end} ms"
+        if self.nodes:
+            text += f", nodes {list(self.nodes)}"
+        if self.others:
+            text += f" to {list(self.others)}"
+        return text + (f", {self.amount}" if self.amount else "")
 
 
-def make_plan(random: Random, nodes: int) -> FaultPlan:
-    """Draw the faults of one run for a number of nodes."""
+class _Draft:
+    """Faults of one run while they are drawn."""
 
-    def maybe(low: int, high: int) -> int:
-        return random.randint(low, high) if random.random() < 0.5 else 0
+    def __init__(self, random: Random, nodes: int, duration_ms: int, longest_ms: int) -> None:
+        self.random = random
+        self.nodes = nodes
+        self.duration_ms = duration_ms
+        self.longest_ms = longest_ms
+        self.faults: list[Fault] = []
 
-    duration_ms = random.randint(5_000, 40_000)
-    slow = random.choice((10, 40, 150))
-    faults_max = (nodes - 1) // 3
-    return FaultPlan(
-        duration_ms=duration_ms,
-        loss=maybe(1, 300),
-        duplication=maybe(1, 500),
-        spikes=maybe(1, 50),
-        delay_ms=(1, slow),
-        spike_ms=(slow, 20 * slow + 1_000),
-        execution_ms=(0, random.choice((2, 50, 400))),
-        skew_ms=tuple(maybe(-400, 400) for _ in range(nodes)),
-        partitions=tuple(_make_partitions(random, nodes, duration_ms)),
-        crashes=tuple(_make_crashes(random, nodes, duration_ms)),
-        equivocator=random.randrange(nodes) if faults_max and random.random() < 0.2 else None,
-    )
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def add(
+        self,
+        kind: Kind,
+        nodes: tuple[int, ...] = (),
+        others: tuple[int, ...] = (),
+        amount: int = 0,
+        length_ms: int | None = None,
+    ) -> None:
+        """Add a fault at a random time."""
+        start_ms = self.random.randrange(self.duration_ms)
+        if length_ms is None:
+            length_ms = self.random.choice((200, 2_000, 10_000, self.longest_ms))
+        self.faults.append(Fault(kind, start_ms, start_ms + length_ms, nodes, others, amount))
+
+    def add_throughout(self, kind: Kind, nodes: tuple[int, ...] = (), amount: int = 0) -> None:
+        """Add a fault that goes on all the time."""
+        self.faults.append(Fault(kind, 0, self.duration_ms, nodes, (), amount))
+
+    def any_node(self) -> tuple[int]:
+        return (self.random.randrange(self.nodes),)
+
+    def split(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        side = tuple(index for index in range(self.nodes) if self.chance(0.5))
+        return side, tuple(index for index in range(self.nodes) if index not in side)
+
+    def shuffled(self) -> tuple[int, ...]:
+        return tuple(self.random.sample(range(self.nodes), self.nodes))
 
 
-def _make_partitions(random: Random, nodes: int, duration_ms: int) -> list[Partition]:
-    partitions = []
-    for _ in range(random.choice((0, 0, 1, 3, 6))):
-        start_ms = random.randrange(duration_ms)
-        end_ms = start_ms + random.choice((200, 2_000, 10_000))
-        side = frozenset(index for index in range(nodes) if random.random() < 0.5)
-        rest = frozenset(range(nodes)) - side
-        partitions.append(Partition(start_ms, end_ms, side, rest))
-        if random.random() < 0.6:
-            partitions.append(Partition(start_ms, end_ms, rest, side))
-    return partitions
+def draw_faults(
+    random: Random, nodes: int, duration_ms: int, *, often: int, faulty: tuple[int, ...]
+) -> list[Fault]:
+    """Draw the faults of one run.
 
-
-def _make_crashes(random: Random, nodes: int, duration_ms: int) -> list[Crash]:
-    crashes = [
-        Crash(
-            node=random.randrange(nodes),
-            at_ms=random.randrange(duration_ms),
-            boundary=random.randrange(40),
-            down_ms=random.choice((0, 50, 1_000, 10_000)),
-        )
-        for _ in range(random.choice((0, 0, 2, 6, 12)))
+    Parameters
+    ----------
+    random : the only source of chance.
+    nodes : how many there are.
+    duration_ms : how long faults go on; then everything heals that can.
+    often : how many of each kind that strikes more than once, about.
+    faulty : those that may be struck by what only a faulty validator does.
+    """
+    draft = _Draft(random, nodes, duration_ms, longest_ms=min(duration_ms, 600_000))
+    groups: list[Callable[[_Draft, int], None]] = [
+        _add_weather,
+        _add_partitions,
+        _add_crashes,
+        _add_clocks,
+        _add_disks,
+        _add_execution,
     ]
-    if random.random() < 0.15:
-        at_ms = random.randrange(duration_ms)
-        crashes += [Crash(node, at_ms, 0, random.randrange(500)) for node in range(nodes)]
-    return crashes
+    for group in groups:
+        if draft.chance(0.6):
+            group(draft, often)
+    if faulty:
+        _add_faulty(draft, faulty)
+    draft.faults.sort(key=lambda fault: (fault.start_ms, fault.kind.value, fault.nodes))
+    return draft.faults
+
+
+def _add_weather(draft: _Draft, often: int) -> None:
+    """Loss and delay all the time, or in spells."""
+    strengths = ((Kind.LOSS, 300), (Kind.DUPLICATION, 500), (Kind.SPIKES, 50), (Kind.REORDER, 500))
+    for kind, most in strengths:
+        if not draft.chance(0.5):
+            continue
+        if often > 1 and draft.chance(0.5):
+            for _ in range(often):
+                draft.add(kind, amount=draft.random.randint(1, most))
+        else:
+            draft.add_throughout(kind, amount=draft.random.randint(1, most))
+    if draft.chance(0.4):
+        draft.add_throughout(Kind.SLOW, amount=draft.random.choice((40, 150, 400)))
+    if draft.chance(0.3):
+        for _ in range(often):
+            draft.add(Kind.BANDWIDTH, draft.any_node(), amount=draft.random.choice((1, 10, 100)))
+
+
+def _add_partitions(draft: _Draft, often: int) -> None:
+    for _ in range(draft.random.choice((1, often, 2 * often))):
+        kind = draft.random.choice(
+            (Kind.SPLIT, Kind.ONE_WAY, Kind.RING, Kind.BRIDGE, Kind.FLAPPING, Kind.CLOG)
+        )
+        side, rest = draft.split()
+        if kind in (Kind.RING, Kind.BRIDGE):
+            draft.add(kind, draft.shuffled())
+        elif kind is Kind.CLOG:
+            draft.add(kind, draft.any_node(), draft.any_node())
+        else:
+            draft.add(kind, side, rest, amount=draft.random.choice((100, 700, 3_000)))
+
+
+def _add_crashes(draft: _Draft, often: int) -> None:
+    for _ in range(draft.random.choice((1, 2 * often, 4 * often))):
+        down_ms = draft.random.choice((0, 50, 1_000, 10_000))
+        boundary = draft.random.randrange(60)
+        draft.add(Kind.CRASH, draft.any_node(), amount=boundary, length_ms=1_000 + down_ms)
+    if draft.chance(0.3):
+        draft.add(Kind.CRASH_LOOP, draft.any_node(), amount=draft.random.choice((1, 10, 100)))
+    if draft.chance(0.3):
+        draft.add(Kind.POWER_LOSS, tuple(range(draft.nodes)), length_ms=500)
+    if draft.chance(0.5):
+        for _ in range(often):
+            draft.add(Kind.PAUSE, draft.any_node())
+
+
+def _add_clocks(draft: _Draft, often: int) -> None:
+    del often
+    for node in range(draft.nodes):
+        if draft.chance(0.5):
+            draft.add_throughout(Kind.SKEW, (node,), draft.random.randint(-240, 240))
+    if draft.chance(0.4):
+        draft.add(Kind.CLOCK_BACK, draft.any_node(), amount=draft.random.randint(1, 5_000))
+    if draft.chance(0.4):
+        draft.add(Kind.CLOCK_FROZEN, draft.any_node())
+    if draft.chance(0.4):
+        # One clock at most: with more than f of them ahead, a block of the future may be prepared.
+        draft.add(
+            Kind.CLOCK_JUMP,
+            draft.any_node(),
+            amount=draft.random.choice((-3_600_000, -60_000, 60_000, 3_600_000)),
+        )
+
+
+def _add_disks(draft: _Draft, often: int) -> None:
+    for _ in range(often):
+        if draft.chance(0.5):
+            draft.add(Kind.DISK_FULL, draft.any_node(), amount=draft.random.choice((0, 300, 9_000)))
+        if draft.chance(0.5):
+            draft.add(Kind.SYNC_FAILS, draft.any_node())
+
+
+def _add_execution(draft: _Draft, often: int) -> None:
+    for _ in range(often):
+        if draft.chance(0.5):
+            draft.add(Kind.EXECUTION_SLOW, draft.any_node(), amount=draft.random.choice((50, 900)))
+        if draft.chance(0.3):
+            draft.add(Kind.EXECUTION_FAILS, draft.any_node())
+    if draft.chance(0.5):
+        draft.add_throughout(Kind.EXECUTION_SLOW, tuple(range(draft.nodes)), amount=50)
+
+
+def _add_faulty(draft: _Draft, faulty: tuple[int, ...]) -> None:
+    """Let each faulty validator be Byzantine, or lose what it must not lose, or diverge."""
+    for node in faulty:
+        choice = draft.random.random()
+        if choice < 0.55:
+            kinds = sorted(BYZANTINE)
+            chosen = draft.random.sample(kinds, draft.random.choice((1, 2, 4, 8)))
+            lasts = draft.chance(0.5)
+            for kind in chosen:
+                draft.add_throughout(kind, (node,), draft.random.choice((100, 500, 1_000)))
+                if lasts:
+                    draft.faults[-1] = replace(draft.faults[-1], end_ms=FULL_RUN)
+        elif choice < 0.85:
+            kind = draft.random.choice(_DISK_LOSSES)
+            draft.add(kind, (node,), amount=draft.random.choice((500, 5_000)))
+        else:
+            draft.add(Kind.DIVERGENCE, (node,))

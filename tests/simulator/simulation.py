@@ -1,8 +1,8 @@
 """A whole network in one process, in simulated time, decided by one seed.
 
-First a phase with faults, then everything heals, every node is brought back, and within a bound all
-of them must make new blocks final. The trace hash covers every message delivered, with its time and
-its ends, in order: the same seed gives the same hash.
+First a phase with faults, then everything heals that can, every node is brought back, and within a
+bound all correct ones must make new blocks final. The trace hash covers every message delivered,
+with its time and its ends, in order: the same seed gives the same hash.
 """
 
 from __future__ import annotations
@@ -10,30 +10,40 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from random import Random
+from typing import Any
 
-from consensus.events import MessageReceived
-from consensus.messages import (
-    Message,
-    PrePrepare,
-    decode_message,
-    encode_message,
-    proposal_signing_bytes,
-)
-from tests.helpers.consensus import body_root, make_parameters, make_signer, make_validators, verify
+from consensus.messages import Message, decode_message, encode_message
+from consensus.parameters import Parameters
+from primitives.errors import InvalidInputError
+from tests.helpers.consensus import CHAIN_ID, EMPTY_BODY_ROOT, GENESIS, verify
+from tests.simulator.adversary import Adversary
+from tests.simulator.afflictions import Afflictions
 from tests.simulator.checkers import Checkers, InvariantBrokenError
-from tests.simulator.faults import Crash, FaultPlan, make_plan
-from tests.simulator.node import TRANSACTION_BYTES, SimulatedNode, split_transactions
+from tests.simulator.coverage import Coverage
+from tests.simulator.disk import DiskFaults
+from tests.simulator.faults import BYZANTINE
+from tests.simulator.ledgers import TRANSACTION_BYTES, CheapLedger, FinalBlocks, SimulatedLedger
+from tests.simulator.network import Network
+from tests.simulator.node import SimulatedNode
+from tests.simulator.scenario import Scenario, draw_scenario
 
-__all__ = ["Result", "Simulation"]
+__all__ = ["Bugs", "Result", "Simulation"]
 
 HEALING_MS = 60_000
 BLOCKS_AFTER_HEALING = 3
-SUBMIT_INTERVAL_MS = 400
 RESUBMIT_AFTER_MS = 3_000
-EVENTS_MAX = 2_000_000
+EVENTS_MAX = 20_000_000
+RULES_COUNTED_IN_ONE_OF = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Bugs:
+    """Bugs planted in the simulated node itself; those of the core are patched in."""
+
+    forgets_to_sync: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +51,12 @@ class Result:
     """What one run came to."""
 
     seed: int
+    profile: str
     simulated_ms: int
     final_height: int
     trace: str
-    faults: dict[str, int]
+    faults: Counter[str]
+    coverage: Counter[str]
 
 
 class Simulation:
@@ -52,33 +64,57 @@ class Simulation:
 
     Parameters
     ----------
-    seed
-        Decides everything.
-    nodes
-        Validators.
-    forgets_to_sync
-        Plants a bug: records are never synced.
+    seed : decides everything.
+    profile, validators : instead of what the seed would have.
+    kept : numbers of the faults to inflict; None for all.
+    bugs : planted on purpose.
     """
 
-    def __init__(self, seed: int, nodes: int = 4, *, forgets_to_sync: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        profile: str | None = None,
+        validators: int | None = None,
+        *,
+        kept: Collection[int] | None = None,
+        bugs: Bugs | None = None,
+    ) -> None:
         self.seed = seed
-        self.random = Random(seed)
-        self.plan: FaultPlan = make_plan(self.random, nodes)
-        self.forgets_to_sync = forgets_to_sync
+        self.scenario: Scenario = draw_scenario(seed, profile, validators)
+        self.faults = [
+            fault
+            for number, fault in enumerate(self.scenario.faults)
+            if kept is None or number in kept
+        ]
+        self.bugs = bugs or Bugs()
+        self.random = Random(f"run {seed}")
         self.now_ms = 0
-        self.parameters = make_parameters(view_timeout_ms=300, idle_limit_ms=2_000)
-        self.validators = make_validators(nodes)
-        self.verify = verify
-        byzantine = () if self.plan.equivocator is None else (self.plan.equivocator,)
-        self.checkers = Checkers(frozenset(byzantine))
-        self.nodes = [SimulatedNode(self, index) for index in range(nodes)]
         self.counts: Counter[str] = Counter()
-        self._is_healed = False
-        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self.plan = self.scenario.plan
+        self.verify = verify
+        self.segment_bytes_max = self.scenario.segment_bytes_max
+        self.coverage = Coverage(counts_rules=seed % RULES_COUNTED_IN_ONE_OF == 0)
+        self.checkers = Checkers(
+            self.scenario.byzantine,
+            self.plan,
+            CHAIN_ID,
+            forks_allowed=self.scenario.profile == "overfaulty",
+        )
+        self._parameters: dict[int, Parameters] = {}
+        self._numbers: dict[int, dict[int, int]] = {}
+        identities = [*range(self.scenario.nodes), *self.scenario.twins]
+        self.nodes = [SimulatedNode(self, index, each) for index, each in enumerate(identities)]
+        self._instances = {
+            identity: [node for node in self.nodes if node.identity == identity]
+            for identity in range(self.scenario.nodes)
+        }
+        self.network = Network(self.random, len(self.nodes), self.counts)
+        self.adversaries = self._make_adversaries()
+        self._afflictions = Afflictions(self)
+        self._events: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._sequence = 0
         self._trace = hashlib.sha256()
         self._submitted = 0
-        self._final_sets: dict[int, tuple[int, set[bytes]]] = {}
 
     def run(self) -> Result:
         """Run both phases.
@@ -90,175 +126,200 @@ class Simulation:
         """
         for node in self.nodes:
             node.start()
-        for crash in self.plan.crashes:
-            self.at(crash.at_ms, lambda crash=crash: self._arm(crash))  # type: ignore[misc]
+        self._afflictions.schedule(self.faults)
         self._submit()
-        self._run_until(lambda: False, self.plan.duration_ms)
-        self._heal()
-        target = self.checkers.final_height + BLOCKS_AFTER_HEALING
-        correct = [node for node in self.nodes if node.index != self.plan.equivocator]
-        done = self._run_until(
-            lambda: all(node.height >= target for node in correct), self.now_ms + HEALING_MS
-        )
-        if not done:
-            heights = [node.height for node in self.nodes]
-            raise InvariantBrokenError(f"no progress to {target} after healing: {heights}")
+        self._run_until(lambda: False, self.scenario.duration_ms)
+        self._afflictions.heal()
+        if self.scenario.profile == "overfaulty":
+            self._run_until(lambda: False, self.now_ms + 10_000)
+            self.checkers.check_evidence((self.scenario.validators - 1) // 3)
+            self.note("fork" if self.checkers.has_forked else "no fork")
+        else:
+            self._demand_progress()
+        coverage = self.coverage.counts + self.checkers.coverage
         return Result(
             self.seed,
+            self.scenario.profile,
             self.now_ms,
             self.checkers.final_height,
             self._trace.hexdigest(),
-            dict(self.counts),
+            self.counts,
+            coverage,
         )
 
-    def at(self, time_ms: int, happen: Callable[[], None]) -> None:
+    def at(self, time_ms: int, happen: Callable[..., None], *arguments: Any) -> None:
         """Let something happen at a time; ties in the order asked for."""
         self._sequence += 1
-        heapq.heappush(self._events, (max(time_ms, self.now_ms), self._sequence, happen))
+        when = max(time_ms, self.now_ms)
+        heapq.heappush(self._events, (when, self._sequence, happen, arguments))
 
-    def note(self, fault: str) -> None:
+    def note(self, what: str) -> None:
         """Count something that happened."""
-        self.counts[fault] += 1
+        self.counts[what] += 1
 
-    def get_skew_ms(self, node: int) -> int:
-        """Return how far a node's wall clock is off."""
-        return 0 if self._is_healed else self.plan.skew_ms[node]
+    def make_ledger(self, faults: DiskFaults) -> SimulatedLedger:
+        """Return a node's empty ledger."""
+        return CheapLedger(GENESIS, FinalBlocks(), faults, self.plan)
 
-    def draw_execution_ms(self) -> int:
-        """Return how long the ledger takes for the next thing."""
-        return 1 if self._is_healed else self.random.randint(*self.plan.execution_ms)
+    def make_parameters(self, epoch: int) -> Parameters:
+        """Return what a core of an epoch is started with."""
+        if epoch not in self._parameters:
+            scenario = self.scenario
+            self._parameters[epoch] = Parameters(
+                CHAIN_ID,
+                EMPTY_BODY_ROOT,
+                epoch=epoch,
+                epoch_end_height=self.plan.end_height(epoch),
+                view_timeout_ms=scenario.view_timeout_ms,
+                idle_limit_ms=scenario.idle_limit_ms,
+                status_interval_ms=scenario.status_interval_ms,
+            )
+        return self._parameters[epoch]
+
+    def read_wall_ms(self, node: int) -> int:
+        """Return a node's wall clock, counted from the start."""
+        return self._afflictions.read_wall_ms(node)
+
+    def number_of(self, identity: int, epoch: int) -> int:
+        """Return the number by which cores of an epoch know a node."""
+        numbers = self._numbers.get(epoch)
+        if numbers is None:
+            members = self.plan.members(epoch)
+            numbers = {node: len(members) + node for node in range(self.scenario.nodes)}
+            numbers.update({node: index for index, node in enumerate(members)})
+            self._numbers[epoch] = numbers
+        return numbers[identity]
+
+    def identity_of(self, number: int, epoch: int) -> int:
+        """Return the node that cores of an epoch know by a number."""
+        members = self.plan.members(epoch)
+        return members[number] if number < len(members) else number - len(members)
+
+    def connect(self, node: SimulatedNode) -> None:
+        """Let a node and all others that live learn of each other."""
+        for other in self.nodes:
+            if other.identity != node.identity and other.core is not None:
+                node.note_peer(other.identity, connected=True)
+                other.note_peer(node.identity, connected=True)
+
+    def disconnect(self, node: SimulatedNode) -> None:
+        """Let some of the others learn that a node is gone."""
+        for other in self.nodes:
+            if other.identity != node.identity and self.random.random() < 0.5:
+                other.note_peer(node.identity, connected=False)
 
     def broadcast(self, source: SimulatedNode, message: Message) -> None:
         """Send to all other nodes."""
-        if self._equivocates(source, message):
-            self._send_two_proposals(source, message)
+        adversary = self.adversaries.get(source.index)
+        if adversary is not None and adversary.conduct:
+            for identity in range(self.scenario.nodes):
+                self.send(source, identity, message)
             return
-        for target in self.nodes:
-            if target is not source:
-                self.send(source, target.index, message)
-
-    def send(self, source: SimulatedNode, target: int, message: Message) -> None:
-        """Send to one node, through the faults of the network and the real codec."""
-        self.checkers.on_sent(source.index, message, source.disk)
         data = encode_message(message)
-        for _ in range(self._draw_copies(source.index, target)):
-            delay_ms = self._draw_delay_ms()
-            self.at(self.now_ms + delay_ms, lambda: self._deliver(source.index, target, data))
+        received = decode_message(data)
+        for target in self.nodes:
+            if target.identity != source.identity:
+                self._transmit(source, target, data, received, 0)
 
-    def final_transactions(self, node: SimulatedNode) -> set[bytes]:
-        """Return every transaction in a node's final blocks; not to be changed."""
-        seen, found = self._final_sets.get(node.index, (0, set()))
-        for stored in node.disk.blocks[seen:]:
-            found.update(split_transactions(stored.block.body))
-        self._final_sets[node.index] = (node.height, found)
-        return found
+    def send(self, source: SimulatedNode, identity: int, message: Message) -> None:
+        """Send to one node."""
+        if identity == source.identity or identity not in self._instances:
+            return
+        adversary = self.adversaries.get(source.index)
+        rewritten: list[tuple[Message | bytes, int]] = [(message, 0)]
+        if adversary is not None:
+            self._brief(adversary, source)
+            rewritten = adversary.rewrite(message)
+        for each, delay_ms in rewritten:
+            data = each if isinstance(each, bytes) else encode_message(each)
+            try:
+                received = decode_message(data)
+            except InvalidInputError:
+                self.note("malformed messages refused")
+                continue
+            for target in self._instances[identity]:
+                self._transmit(source, target, data, received, delay_ms)
+
+    def expect_damage(self, node: SimulatedNode, what: str) -> None:
+        """Complain of a damaged disk unless this one was damaged on purpose."""
+        if node.identity not in self._afflictions.damaged:
+            raise InvariantBrokenError(f"node {node.identity} found {what} after a mere crash")
+
+    def _make_adversaries(self) -> dict[int, Adversary]:
+        """Return one for each node that may be Byzantine, with a chance of its own."""
+        nodes = {fault.nodes[0] for fault in self.faults if fault.kind in BYZANTINE}
+        return {
+            node: Adversary(
+                Random(f"adversary {self.seed} {node}"),
+                CHAIN_ID,
+                (self.scenario.validators - 1) // 3,
+                self.scenario.view_timeout_ms,
+                self.note,
+            )
+            for node in sorted(nodes)
+        }
+
+    def _brief(self, adversary: Adversary, node: SimulatedNode) -> None:
+        adversary.key = self.plan.public_key(node.identity, node.epoch)
+        adversary.own_index = node.own_index
+        adversary.view = 0 if node.core is None else node.core.state.view
+
+    def _transmit(
+        self,
+        source: SimulatedNode,
+        target: SimulatedNode,
+        data: bytes,
+        message: Message,
+        delay_ms: int,
+    ) -> None:
+        for arrival_ms in self.network.route(source.index, target.index, len(data), self.now_ms):
+            self.at(arrival_ms + delay_ms, self._deliver, source.identity, target, data, message)
+
+    def _deliver(self, source: int, target: SimulatedNode, data: bytes, message: Message) -> None:
+        if target.core is not None:
+            self._trace.update(b"%d %d %d " % (self.now_ms, source, target.index))
+            self._trace.update(data)
+            target.receive(source, message)
 
     def _run_until(self, is_done: Callable[[], bool], end_ms: int) -> bool:
+        events = self._events
         for _ in range(EVENTS_MAX):
             if is_done():
                 return True
-            if not self._events or self._events[0][0] > end_ms:
+            if not events or events[0][0] > end_ms:
                 self.now_ms = end_ms
-                return False
-            self.now_ms, _, happen = heapq.heappop(self._events)
-            happen()
+                return is_done()
+            self.now_ms, _, happen, arguments = heapq.heappop(events)
+            happen(*arguments)
         raise InvariantBrokenError(f"more than {EVENTS_MAX} events: a storm")
 
-    def _deliver(self, source: int, target: int, data: bytes) -> None:
-        node = self.nodes[target]
-        if node.core is None:
-            return
-        self._trace.update(b"%d %d %d " % (self.now_ms, source, target))
-        self._trace.update(data)
-        node.post(MessageReceived(source, decode_message(data)))
-
-    def _draw_copies(self, source: int, target: int) -> int:
-        if self._is_healed:
-            return 1
-        for cut in self.plan.partitions:
-            if (
-                cut.start_ms <= self.now_ms < cut.end_ms
-                and source in cut.sources
-                and target in cut.targets
-            ):
-                self.note("cut by a partition")
-                return 0
-        if self.random.randrange(1000) < self.plan.loss:
-            self.note("lost")
-            return 0
-        if self.random.randrange(1000) < self.plan.duplication:
-            self.note("duplicated")
-            return 2
-        return 1
-
-    def _draw_delay_ms(self) -> int:
-        if self._is_healed:
-            return self.random.randint(1, 10)
-        if self.random.randrange(1000) < self.plan.spikes:
-            self.note("delayed beyond the timeout")
-            return self.random.randint(*self.plan.spike_ms)
-        return self.random.randint(*self.plan.delay_ms)
-
-    def _arm(self, crash: Crash) -> None:
-        """Let a node die at one of its next effects, and bring it back after a while."""
-        node = self.nodes[crash.node]
-        if self._is_healed or node.core is None or node.effects_left is not None:
-            return
-        node.effects_left = crash.boundary
-        self.at(self.now_ms + crash.down_ms + 1_000, lambda: self._bring_back(node))
-
-    def _bring_back(self, node: SimulatedNode) -> None:
-        node.effects_left = None
-        if node.core is None:
-            self.note("restart")
-            node.start()
-
-    def _heal(self) -> None:
-        self._is_healed = True
-        for node in self.nodes:
-            self._bring_back(node)
+    def _demand_progress(self) -> None:
+        target = self.checkers.final_height + BLOCKS_AFTER_HEALING
+        correct = [node for node in self.nodes if node.identity not in self.scenario.byzantine]
+        wait_ms = HEALING_MS + 6 * self.scenario.idle_limit_ms
+        if not self._run_until(
+            lambda: all(node.height >= target for node in correct), self.now_ms + wait_ms
+        ):
+            heights = [node.height for node in self.nodes]
+            raise InvariantBrokenError(f"no progress to {target} after healing: {heights}")
 
     def _submit(self) -> None:
         """Submit a transaction to one node, which passes it on; again later if it got lost."""
         transaction = self._submitted.to_bytes(TRANSACTION_BYTES, "big")
         self._submitted += 1
         self._offer(transaction)
-        wait_ms = self.random.randint(1, 2 * SUBMIT_INTERVAL_MS)
+        wait_ms = self.random.randint(1, 2 * self.scenario.submit_interval_ms)
         self.at(self.now_ms + wait_ms, self._submit)
 
     def _offer(self, transaction: bytes) -> None:
         source = self.random.choice(self.nodes)
-        source.take_transaction(transaction)
+        source.offer(transaction)
         for node in self.nodes:
-            if node is not source and self._draw_copies(source.index, node.index):
-                delay_ms = self._draw_delay_ms()
-                self.at(
-                    self.now_ms + delay_ms,
-                    lambda node=node: node.take_transaction(transaction),  # type: ignore[misc]
-                )
-        self.at(self.now_ms + RESUBMIT_AFTER_MS, lambda: self._offer_again(transaction))
+            if node is not source:
+                for arrival_ms in self.network.route(source.index, node.index, 4, self.now_ms):
+                    self.at(arrival_ms, node.offer, transaction)
+        self.at(self.now_ms + RESUBMIT_AFTER_MS, self._offer_again, transaction)
 
     def _offer_again(self, transaction: bytes) -> None:
-        if not any(transaction in self.final_transactions(node) for node in self.nodes):
+        if not any(node.ledger.is_final(transaction) for node in self.nodes):
             self._offer(transaction)
-
-    def _equivocates(self, source: SimulatedNode, message: Message) -> bool:
-        return (
-            not self._is_healed
-            and source.index == self.plan.equivocator
-            and isinstance(message, PrePrepare)
-            and message.header.proposer == source.index
-        )
-
-    def _send_two_proposals(self, source: SimulatedNode, message: Message) -> None:
-        """Send one block to some nodes and another of the same view to the rest."""
-        if not isinstance(message, PrePrepare):
-            return
-        self.note("equivocation")
-        body = message.body + b"\xff\xff\xff" + bytes([self.random.randrange(255)])
-        header = replace(message.header, body_root=body_root(body))
-        signature = make_signer(source.index)(proposal_signing_bytes(header.block_id))
-        other = replace(message, header=header, body=body, signature=signature)
-        for target in self.nodes:
-            if target is not source:
-                self.send(source, target.index, self.random.choice((message, other)))
