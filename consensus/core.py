@@ -141,7 +141,11 @@ class Core:
             log=VoteLog(validators, parameters.chain_id, verify, final.view),
             tree=BlockTree(final, parameters.empty_body_root),
             safety=SafetyGuard(
-                parameters.chain_id, parameters.epoch, own_index, signer, final.view
+                parameters.chain_id,
+                parameters.epoch,
+                own_index,
+                signer,
+                max(final.view, recovered.sign_floor_view),
             ),
             pacemaker=Pacemaker(parameters, history.compute_view(own_index, final.view)),
             leaders=LeaderSchedule(validators.count),
@@ -149,15 +153,17 @@ class Core:
             final_certificate=certificate,
         )
         state = self._state
-        self._tally = Tally(state)
+        self._probation = Probation(state, records_lost=recovered.records_lost)
+        self._tally = Tally(state, self._probation)
         self._views = Views(state, self._tally)
         self._catch_up = CatchUp(state, self._tally)
         self._proposals = Proposals(state, self._tally)
         self._finality = Finality(state, self._tally, self._proposals, self._catch_up)
-        self._intake = Intake(state, self._tally, self._views, self._catch_up, verify)
+        self._intake = Intake(
+            state, self._tally, self._views, self._catch_up, self._probation, verify
+        )
         self._retransmission = Retransmission(state)
         self._other_epochs = OtherEpochs(state, self._retransmission)
-        self._probation = Probation(state, records_lost=recovered.records_lost)
         self._is_started = False
         self._rules: tuple[Callable[[], bool], ...] = (
             self._catch_up.update,
@@ -176,6 +182,11 @@ class Core:
     def state(self) -> State:
         """The facts, for status pages, metrics and checkers; to be read only."""
         return self._state
+
+    @property
+    def probation(self) -> Probation:
+        """What a loss of records means here, and whether it reaches into the next epoch."""
+        return self._probation
 
     def start(self, clock: ClockReading) -> list[Action]:
         """Begin: send again what was said before a restart, and start the waits."""

@@ -12,6 +12,7 @@ from consensus.catch_up import CatchUp
 from consensus.evidence import Evidence, EvidenceKind, SignedHeader
 from consensus.messages import CertificateBatch, PrePrepare, Vote, proposal_signing_bytes
 from consensus.parameters import VIEW_WINDOW
+from consensus.probation import Probation
 from consensus.state import State
 from consensus.tally import Tally
 from consensus.views import Views
@@ -27,17 +28,24 @@ class Intake:
 
     Parameters
     ----------
-    state, tally, views, catch_up : parts of the core.
+    state, tally, views, catch_up, probation : parts of the core.
     verify : the signature check, for proposals.
     """
 
     def __init__(
-        self, state: State, tally: Tally, views: Views, catch_up: CatchUp, verify: Verifier
+        self,
+        state: State,
+        tally: Tally,
+        views: Views,
+        catch_up: CatchUp,
+        probation: Probation,
+        verify: Verifier,
     ) -> None:
         self._state = state
         self._tally = tally
         self._views = views
         self._catch_up = catch_up
+        self._probation = probation
         self._verify = verify
 
     def on_vote(self, peer: int, vote: Vote) -> None:
@@ -52,6 +60,7 @@ class Intake:
         if not state.log.is_genuine_vote(vote):
             state.emit(ReportPeer(peer, "bad_signature"))
             return
+        self._probation.on_vote(vote)
         self._tally.count(vote)
 
     def on_certificate(self, peer: int, certificate: Certificate) -> None:

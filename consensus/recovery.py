@@ -30,12 +30,15 @@ class Recovered:
     records : of the write-ahead log, in the order in which they were persisted.
     records_lost : the log is missing although this key may have signed before. The validator then
         only observes until it cannot contradict anything that it may have signed.
+    sign_floor_view : nothing is signed for a view up to this one, whatever the last final block:
+        records of those may be gone. Views go on over epochs, so it holds in all of them.
     """
 
     final_header: BlockHeader
     final_certificate: Certificate | None
     records: Sequence[bytes] = ()
     records_lost: bool = False
+    sign_floor_view: int = 0
 
 
 @dataclass(frozen=True, slots=True)

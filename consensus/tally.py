@@ -9,6 +9,7 @@ from __future__ import annotations
 from consensus.actions import Broadcast, Persist, RaiseAlarm, ReportEvidence, ReportPeer
 from consensus.evidence import Evidence
 from consensus.messages import CertificateMessage, Vote
+from consensus.probation import Probation
 from consensus.state import State
 from primitives.certificates import Certificate, VoteKind
 from primitives.errors import InvalidInputError
@@ -22,10 +23,12 @@ class Tally:
     Parameters
     ----------
     state : shared by the parts of the core.
+    probation : looks for votes of our own that we do not know.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, probation: Probation) -> None:
         self._state = state
+        self._probation = probation
 
     def cast(self, signed: tuple[Vote, Persist]) -> None:
         """Persist, send and count a vote of our own."""
@@ -71,6 +74,7 @@ class Tally:
         except InvalidInputError as error:
             state.emit(ReportPeer(peer, error.code))
             return False
+        self._probation.on_certificate(certificate)
         self._keep(certificate, relay=relay)
         return True
 

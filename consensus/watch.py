@@ -8,7 +8,7 @@ nothing here ever changes what the core does. `report.build_report` puts both to
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consensus.actions import Action, FinalizeBlocks, RaiseAlarm, ReportEvidence, ReportPeer, Send
 from consensus.events import Event, MessageReceived, PeerConnected, PeerDisconnected
@@ -27,6 +27,7 @@ from consensus.messages import (
 from consensus.state import State
 
 __all__ = [
+    "CLOCK_SAMPLES",
     "EVIDENCE_REMEMBERED_MAX",
     "Alarm",
     "Heard",
@@ -35,6 +36,9 @@ __all__ = [
     "Watch",
     "name_vote",
 ]
+
+CLOCK_SAMPLES = 4
+"""Proposals of a leader by which its clock is compared with ours."""
 
 EVIDENCE_REMEMBERED_MAX = 32
 """Pieces of evidence shown to people; all of them are counted."""
@@ -81,15 +85,26 @@ class PeerMemory:
     heard : its last message.
     claimed_height : the final height that it last claimed to have; never acted upon.
     proposed_view : highest view of which its own proposal came from itself.
-    clock_offset_ms : time in that proposal less our wall clock when it came: how far its clock is
-        ahead of ours, less the way of the message.
+    clock_samples_ms : time in each of its last proposals less our wall clock when it came: how far
+        its clock is ahead of ours, less the way of the message.
     """
 
     connected_ms: int | None = None
     heard: Heard | None = None
     claimed_height: int | None = None
     proposed_view: int = 0
-    clock_offset_ms: int | None = None
+    clock_samples_ms: deque[int] = field(default_factory=lambda: deque(maxlen=CLOCK_SAMPLES))
+
+    @property
+    def clock_offset_ms(self) -> int | None:
+        """How far its clock is ahead of ours, as far as that is known.
+
+        A message can only be late, so the largest sample is the truest; one that is positive
+        shows a clock ahead of ours for certain, others may all be of messages that were late.
+        """
+        best_ms = max(self.clock_samples_ms, default=0)
+        is_known = best_ms > 0 or len(self.clock_samples_ms) == CLOCK_SAMPLES
+        return best_ms if is_known else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +210,7 @@ class Watch:
             # A repeated proposal says nothing about the clock: it was made long before it came.
             if header.proposer == peer and header.view > memory.proposed_view:
                 memory.proposed_view = header.view
-                memory.clock_offset_ms = header.timestamp_ms - state.clock.wall_ms
+                memory.clock_samples_ms.append(header.timestamp_ms - state.clock.wall_ms)
 
     def _note_actions(self, actions: list[Action], state: State) -> None:
         raised: list[Alarm] = []

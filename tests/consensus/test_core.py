@@ -82,7 +82,7 @@ def test_a_prepared_certificate_is_passed_on_and_opens_the_next_view_at_once() -
     bench.step(BlockValidated(PROPOSAL.block_id, Verdict.VALID))
     bench.step(MessageReceived(1, prepare_votes(1)[0]))
     actions = bench.step(MessageReceived(2, prepare_votes(2)[0]))
-    certificate = certify(VoteKind.PREPARE, 1, PROPOSAL.block_id)
+    certificate = certify(VoteKind.PREPARE, 1, PROPOSAL.block_id, signers=(0, 1, 2))
     assert actions == [Broadcast(CertificateMessage(certificate))]
     assert bench.core.state.view == 2
 
@@ -99,7 +99,7 @@ def test_execution_and_certificate_together_make_a_commit_with_the_state_root() 
     )
     assert isinstance(record, Persist)
     assert decode_record(record.record).certificates == (
-        certify(VoteKind.PREPARE, 1, PROPOSAL.block_id),
+        certify(VoteKind.PREPARE, 1, PROPOSAL.block_id, signers=(0, 1, 2)),
     )
 
 
@@ -115,7 +115,7 @@ def test_a_commit_certificate_makes_the_block_final_and_prunes_its_records() -> 
     ]
     bench.step(MessageReceived(1, commits[0]))
     actions = bench.step(MessageReceived(2, commits[1]))
-    certificate = certify(VoteKind.COMMIT, 1, PROPOSAL.block_id, ROOT)
+    certificate = certify(VoteKind.COMMIT, 1, PROPOSAL.block_id, ROOT, signers=(0, 1, 2))
     assert actions == [
         Broadcast(CertificateMessage(certificate)),
         FinalizeBlocks((PROPOSAL.block,), certificate),

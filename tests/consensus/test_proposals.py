@@ -329,7 +329,7 @@ def test_a_leader_builds_on_the_highest_prepared_block() -> None:
 def test_a_leader_ships_the_certificates_of_the_views_it_skips() -> None:
     bench = Bench(own_index=3)
     accept(bench, FIRST)
-    given_up = certify(VoteKind.VIEW_CHANGE, 2)
+    given_up = certify(VoteKind.VIEW_CHANGE, 2, signers=(0, 1, 2))
     bench.step(MessageReceived(1, CertificateMessage(given_up)))
     proposal = lead(bench)
     assert proposal.header.parent_view == 1
@@ -340,14 +340,20 @@ def test_a_leader_ships_the_highest_certificates_of_a_long_gap() -> None:
     bench = Bench(own_index=2)
     count = GAP_CERTIFICATES_MAX + 17
     for view in range(1, count + 1):
-        bench.step(MessageReceived(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, view))))
+        bench.step(
+            MessageReceived(
+                1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, view, signers=(0, 1, 3)))
+            )
+        )
     views = [each.view for each in lead(bench).view_change_certificates]
     assert views == list(range(count + 1 - GAP_CERTIFICATES_MAX, count + 1))
 
 
 def test_a_leader_that_lacks_the_certificate_of_a_view_does_not_build() -> None:
     bench = Bench(own_index=3)
-    bench.step(MessageReceived(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, 2))))
+    bench.step(
+        MessageReceived(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, 2, signers=(0, 1, 2))))
+    )
     assert bench.core.state.view == 3
     assert not of_kind(bench.step(WorkChanged(True)), BuildBlock)
 
@@ -356,15 +362,17 @@ def test_a_leader_that_lacks_the_prepared_block_builds_below_it_only_if_the_view
     None
 ):
     bench = Bench(own_index=2)
-    bench.step(MessageReceived(1, CertificateMessage(prepared(FIRST))))
+    certificate = certify(VoteKind.PREPARE, 1, FIRST.block_id, signers=(0, 1, 3))
+    bench.step(MessageReceived(1, CertificateMessage(certificate)))
     assert not of_kind(bench.step(WorkChanged(True)), BuildBlock)
-    actions = bench.step(MessageReceived(1, CertificateMessage(GAP)))
+    gap = certify(VoteKind.VIEW_CHANGE, 1, signers=(0, 1, 3))
+    actions = bench.step(MessageReceived(1, CertificateMessage(gap)))
     assert of_kind(actions, BuildBlock) == [BuildBlock(2, GENESIS, must_be_empty=False)]
 
 
 def test_a_leader_on_the_final_block_ships_its_commit_certificate() -> None:
     bench = Bench(own_index=2)
-    final = certify(VoteKind.COMMIT, 1, FIRST.block_id, ROOT)
+    final = certify(VoteKind.COMMIT, 1, FIRST.block_id, ROOT, signers=(0, 1, 3))
     propose(bench, FIRST)
     bench.step(MessageReceived(1, CertificateMessage(final)))
     bench.step(BlockValidated(FIRST.block_id, Verdict.VALID))
@@ -397,15 +405,20 @@ def test_a_leader_proposes_an_empty_block_for_one_that_does_not_become_final() -
 def test_a_parent_that_lost_while_the_block_was_built_is_not_proposed_upon() -> None:
     bench = Bench(own_index=3)
     for view in (1, 2):
-        bench.step(MessageReceived(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, view))))
+        bench.step(
+            MessageReceived(
+                1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, view, signers=(0, 1, 2)))
+            )
+        )
     bench.step(WorkChanged(True))
     second = make_pre_prepare(make_header(GENESIS, 2, b"second"), b"second", None, (GAP,))
-    bench.step(MessageReceived(2, CertificateMessage(prepared(second))))
+    certificate = certify(VoteKind.PREPARE, 2, second.block_id, signers=(0, 1, 2))
+    bench.step(MessageReceived(2, CertificateMessage(certificate)))
     propose(bench, second)
     bench.step(BlockValidated(second.block_id, Verdict.VALID))
     bench.step(BlockExecuted(second.block_id, ROOT))
     bench.core.state.log.record(2).certificates.pop(VoteKind.VIEW_CHANGE)
-    final = certify(VoteKind.COMMIT, 2, second.block_id, ROOT)
+    final = certify(VoteKind.COMMIT, 2, second.block_id, ROOT, signers=(0, 1, 2))
     bench.step(MessageReceived(2, CertificateMessage(final)))
     assert bench.core.state.tree.final == second.header
     built = BlockBuilt(3, GENESIS.block_id, b"late", body_root(b"late"), bench.wall_ms)

@@ -113,7 +113,7 @@ def test_a_complete_certificate_is_reported_as_one() -> None:
     assert (current.view, last.view) == (2, 1)
     assert current.has_proposal is False
     assert last.certificate(VoteKind.PREPARE).is_complete
-    assert last.certificate(VoteKind.PREPARE).voters == (0, 1, 2)
+    assert last.certificate(VoteKind.PREPARE).voters == (1, 2, 3)
 
 
 def test_the_views_right_below_the_current_one_and_that_of_the_awaited_block_are_reported() -> None:

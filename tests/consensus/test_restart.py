@@ -25,7 +25,6 @@ from consensus.events import (
     WorkChanged,
 )
 from consensus.messages import CertificateMessage, Message, PrePrepare, Status, Vote
-from consensus.parameters import VIEW_WINDOW
 from consensus.records import encode_record
 from consensus.recovery import Recovered
 from primitives.certificates import VoteKind
@@ -158,7 +157,8 @@ def test_a_leader_that_crashed_before_its_prepare_prepares_its_proposal() -> Non
 
 def test_an_own_proposal_is_recorded_with_the_ancestors_that_no_record_holds() -> None:
     log = Log(own_index=2)
-    log.step(MessageReceived(2, CertificateMessage(PREPARED)))
+    certificate = certify(VoteKind.PREPARE, 1, FIRST.block_id, signers=(0, 1, 3))
+    log.step(MessageReceived(1, CertificateMessage(certificate)))
     log.step(MessageReceived(1, FIRST))
     log.step(BlockValidated(FIRST.block_id, Verdict.VALID))
     log.step(WorkChanged(True))
@@ -234,38 +234,6 @@ def test_an_alarm_out_of_the_records_is_raised_at_the_start() -> None:
     assert [alarm.code for alarm in of_kind(bench.started, RaiseAlarm)] == [
         "contradicting_certificates"
     ]
-
-
-def lose_records(count: int = 4) -> Bench:
-    return Bench(count=count, recovered=Recovered(GENESIS, None, (), records_lost=True))
-
-
-def test_a_validator_without_its_records_signs_nothing_until_it_cannot_contradict_itself() -> None:
-    bench = lose_records()
-    bench.step(WorkChanged(True))
-    bench.step(MessageReceived(2, CertificateMessage(certify(VoteKind.VIEW_CHANGE, 8))))
-    for peer, view in ((0, 1), (9, 1), (1, 7), (1, 9), (2, 10**9)):
-        bench.step(MessageReceived(peer, Status(0, view, 0, view)))
-    assert not votes(bench.step(Ticked(), after_ms=60_000))
-    bench.step(MessageReceived(3, Status(0, 9, 0, 9)))
-    bench.step(MessageReceived(2, Status(0, 1, 0, 1)))
-    parent = GENESIS
-    for view in (9 + VIEW_WINDOW, 10 + VIEW_WINDOW):
-        assert bench.core.state.is_on_probation
-        proposal = make_pre_prepare(make_header(parent, view), b"")
-        final = certify(VoteKind.COMMIT, view, proposal.block_id, ROOT)
-        bench.step(MessageReceived(1, CertificateMessage(final)))
-        bench.step(MessageReceived(1, proposal))
-        bench.step(BlockValidated(proposal.block_id, Verdict.VALID))
-        bench.step(BlockExecuted(proposal.block_id, ROOT))
-        parent = proposal.header
-    assert not bench.core.state.is_on_probation
-    assert votes(bench.step(Ticked(), after_ms=60_000))
-
-
-def test_a_sole_validator_without_records_has_no_one_to_watch() -> None:
-    bench = lose_records(count=1)
-    assert of_kind(bench.step(WorkChanged(True)), BuildBlock)
 
 
 def test_all_validators_killed_at_once_go_on_without_loss_or_double_vote() -> None:

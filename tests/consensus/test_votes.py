@@ -86,7 +86,7 @@ def test_signatures_seen_in_votes_are_not_verified_again_in_a_certificate() -> N
     verifier = CountingVerifier()
     log = make_log(verifier=verifier)
     add_prepares(log, 1, ONE, 0, 1)
-    log.check_certificate(certify(VoteKind.PREPARE, 1, ONE))
+    log.check_certificate(certify(VoteKind.PREPARE, 1, ONE, signers=(0, 1, 2)))
     assert verifier.calls == 1
 
 
@@ -113,7 +113,7 @@ def test_a_forged_certificate_is_refused_even_when_votes_are_known(
 def test_votes_in_a_certificate_count_and_convict() -> None:
     log = make_log()
     add_prepares(log, 1, OTHER, 1)
-    evidence = log.add_certificate(certify(VoteKind.PREPARE, 1, ONE))
+    evidence = log.add_certificate(certify(VoteKind.PREPARE, 1, ONE, signers=(0, 1, 2)))
     assert [each.validator for each in evidence] == [1]
     assert log.holds_vote(make_vote(VoteKind.PREPARE, 1, ONE, validator=0))
     assert not log.holds_vote(make_vote(VoteKind.PREPARE, 1, ONE, validator=1))

@@ -120,6 +120,17 @@ def test_the_clock_of_a_leader_is_read_from_the_first_arrival_of_its_proposal() 
     assert memory(bench, 1).clock_offset_ms == 300
 
 
+def test_a_clock_behind_ours_is_believed_after_some_proposals_and_the_promptest_counts() -> None:
+    bench = WatchedBench()
+    for number, late_ms in enumerate((90_000, 300, 20, 500), start=1):
+        assert memory(bench, 1).clock_offset_ms is None
+        header = replace(
+            PROPOSAL.header, view=4 * number - 3, timestamp_ms=bench.bench.wall_ms - late_ms
+        )
+        bench.hear(1, make_pre_prepare(header))
+    assert memory(bench, 1).clock_offset_ms == -20
+
+
 def test_a_proposal_that_another_passes_on_says_nothing_about_a_clock() -> None:
     bench = WatchedBench()
     bench.hear(2, PROPOSAL)

@@ -129,7 +129,7 @@ def certify(
     view: int,
     block_id: bytes = ZERO_HASH,
     state_root: bytes = ZERO_HASH,
-    signers: Sequence[int] = (0, 1, 2),
+    signers: Sequence[int] = (1, 2, 3),
 ) -> Certificate:
     return make_certificate(
         [make_vote(kind, view, block_id, state_root, validator=index) for index in signers]
