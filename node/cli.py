@@ -158,6 +158,38 @@ def status(url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT) -> None:
 
 @application.command()
 @handles_problems
+def doctor(
+    home: Annotated[
+        Path | None,
+        typer.Argument(
+            envvar="QUORATE_HOME",
+            help="Folder of the node, if it is on this machine.",
+            show_default=False,
+        ),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--node",
+            "--url",
+            envvar="QUORATE_URL",
+            help=f"API to ask; default: that of HOME, or {DEFAULT_URL}.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Say in a sentence why the chain does or does not grow, and check this node's surroundings.
+
+    Works while the node is down, too. Exit code 0 when all is well, else 1.
+    """
+    from node.commands.doctor import run_doctor
+
+    run_doctor(url or None, DEFAULT_URL, home, output)
+
+
+@application.command()
+@handles_problems
 def account(
     account_id: Annotated[str, typer.Argument(help="Account, qr1…", show_default=False)],
     url: Url = DEFAULT_URL,
