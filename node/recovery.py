@@ -75,11 +75,13 @@ class SigningHistory:
     log : what comparing the log with the guard of the key came to.
     must_observe : records were lost; consensus finds out by watching how far the key may have got.
     sign_floor_view : nothing is to be signed for views up to this one.
+    is_accepted : records were lost, and the operator lets the validator vote nevertheless.
     """
 
     log: LogState
     must_observe: bool
     sign_floor_view: int
+    is_accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +329,7 @@ def _judge(
         return SigningHistory(log, must_observe=False, sign_floor_view=guard.floor_view)
     if assurance is Assurance.ACCEPT_LOST_VOTES:
         logger.error("alarm records_lost: %s; votes at once, as its operator wants", _TEXTS[log])
-        return SigningHistory(log, must_observe=False, sign_floor_view=0)
+        return SigningHistory(log, must_observe=False, sign_floor_view=0, is_accepted=True)
     if is_alone:
         raise CorruptStateError(
             f"{_TEXTS[log]}; this validator is alone and cannot find out from others what it"

@@ -298,6 +298,7 @@ def test_lost_votes_are_accepted_on_the_operators_word(house: House) -> None:
     lose_log(house)
     history = house.visit(assurance=Assurance.ACCEPT_LOST_VOTES).history
     assert history.log is LogState.MISSING
+    assert history.is_accepted
     assert not history.must_observe
     assert history.sign_floor_view == 0
     assert house.visit().history.sign_floor_view == BLOCKS, "the word holds for one start"
