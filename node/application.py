@@ -36,7 +36,6 @@ from ledger.schema import (
     decode_validators,
     member_key,
 )
-from ledger.store import LedgerStore
 from node.api.feed_frames import NodeStatus
 from node.api.feed_server import FeedLimits, FeedServer, LedgerFeedSource, NodeDoors
 from node.api.feed_stream import choose_socket_path
@@ -58,11 +57,9 @@ from node.ledger_service import (
 )
 from node.mempool import Mempool, MempoolLimits
 from node.message_door import PeerMessageDoor
+from node.recovery import Assurance, Disks, note_damage, open_disks
 from node.storage.home_lock import HomeLock
 from node.storage.keystore import load_private_key, load_seed
-from node.storage.leveldb import LevelKeyValueStore
-from node.storage.payload_store import PayloadStore
-from node.storage.wal import WriteAheadLog
 from node.submissions import Submissions
 from node.unfinal_blocks import UnfinalBlocks
 from p2p.certificate import make_identity
@@ -102,21 +99,10 @@ def load_genesis(home: NodeHome) -> Genesis:
 
 
 @dataclass(frozen=True, slots=True)
-class _Disks:
-    """Everything of a node that is on disk."""
-
-    database: LevelKeyValueStore
-    store: LedgerStore
-    payloads: PayloadStore
-    wal: WriteAheadLog
-    wal_lost: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Parts:
     """The running parts of a node."""
 
-    disks: _Disks
+    disks: Disks
     mempool: Mempool
     service: LedgerService
     network: PeerNetwork
@@ -134,10 +120,15 @@ class Node:
         Its folder.
     settings
         Its settings.
+    assurance
+        What the operator says about a validator key whose history is not on disk.
     """
 
-    def __init__(self, home: NodeHome, settings: NodeSettings) -> None:
+    def __init__(
+        self, home: NodeHome, settings: NodeSettings, assurance: Assurance = Assurance.NONE
+    ) -> None:
         self._home = home
+        self._assurance = assurance
         self._settings = settings
         self._genesis = load_genesis(home)
         self._watch = Watch()
@@ -163,10 +154,11 @@ class Node:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
         if self._broken.done():
+            note_damage(self._home, self._broken.result())
             raise self._broken.result()
 
     def _make_parts(self, stack: AsyncExitStack) -> _Parts:
-        disks = self._open_disks(stack)
+        disks = open_disks(self._home, self._genesis, self._assurance, stack)
         threads = _make_threads(stack)
         state = FinalState(LedgerReader(disks.database))
         mempool = Mempool(MempoolLimits(), lambda transaction: compute_units(state, transaction))
@@ -200,7 +192,7 @@ class Node:
         )
         driver = ConsensusDriver(
             self._make_starter(disks).begin,
-            disks.wal,
+            disks.log,
             PeerMessageDoor(network),
             service,
             _read_clocks,
@@ -209,23 +201,9 @@ class Node:
         )
         return _Parts(disks, mempool, service, network, driver, submissions, reporter)
 
-    def _open_disks(self, stack: AsyncExitStack) -> _Disks:
-        database = LevelKeyValueStore(self._home.ledger_folder)
-        stack.callback(database.close)
-        store = LedgerStore(database)
-        # A node that has a chain but no log may have signed what it no longer knows. The log is
-        # made before the chain, so that a crash in between is not taken for such a loss.
-        wal_lost = not store.is_new and not any(self._home.wal_folder.glob("*"))
-        wal = WriteAheadLog(self._home.wal_folder)
-        stack.callback(wal.close)
-        store.initialise(self._genesis)
-        payloads = PayloadStore(self._home.payload_folder)
-        stack.callback(payloads.close)
-        return _Disks(database, store, payloads, wal, wal_lost)
-
-    def _make_starter(self, disks: _Disks) -> EpochStarter:
+    def _make_starter(self, disks: Disks) -> EpochStarter:
         reader = LedgerReader(disks.database)
-        records = disks.wal.records()
+        records = disks.log.records()
         highest_epoch = find_highest_epoch(records)
         is_first = True
 
@@ -234,8 +212,10 @@ class Node:
             nonlocal is_first
             if is_first:
                 is_first = False
-                return SigningRecords(records, records_lost=disks.wal_lost)
-            return SigningRecords(disks.wal.records() if highest_epoch > first_epoch else ())
+                history = disks.history
+                return SigningRecords(records, history.must_observe, history.sign_floor_view)
+            later = disks.log.records() if highest_epoch > first_epoch else ()
+            return SigningRecords(later, sign_floor_view=disks.history.sign_floor_view)
 
         parameters = disks.store.parameters()
         first_epoch = parameters.epoch_of(disks.store.tip().height + 1)
@@ -278,7 +258,7 @@ class Node:
             random=Random(),
         )
 
-    def _read_registry(self, disks: _Disks) -> Registry:
+    def _read_registry(self, disks: Disks) -> Registry:
         transport_key = PrivateKey(load_seed(self._home.transport_key_file)).public_key
         return read_registry(LedgerReader(disks.database), transport_key)
 

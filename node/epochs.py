@@ -136,6 +136,7 @@ class EpochStarter:
         self._load_signers = load_signers
         self._load_records = load_records
         self._watch = watch
+        self._last: Core | None = None
 
     def begin(self) -> EpochCore:
         """Return the core of the present epoch, not started, and who sits where."""
@@ -150,7 +151,8 @@ class EpochStarter:
             final_header=self._reader.header(tip.height),
             final_certificate=certificate,
             records=signed.records,
-            records_lost=signed.records_lost,
+            records_lost=signed.records_lost or self._still_lost(),
+            sign_floor_view=signed.sign_floor_view,
         )
         core: Core = WatchedCore(
             self._make_parameters(parameters, parameters.epoch_of(tip.height + 1)),
@@ -160,8 +162,15 @@ class EpochStarter:
             recovered,
             watch=self._watch,
         )
+        self._last = core
         numbers = [roster.accounts.index(each.account) for each in validators.validators]
         return EpochCore(core, Seats(numbers))
+
+    def _still_lost(self) -> bool:
+        """Say whether what was lost in the last epoch may matter in this one."""
+        return self._last is not None and self._last.probation.reaches_beyond(
+            self._reader.header(self._reader.tip().height).view
+        )
 
     def _find_own_seat(self, validators: Validators) -> tuple[int | None, Signer | None]:
         """Return our validator index and signer; None and None if we have no vote."""

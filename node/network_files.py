@@ -17,6 +17,7 @@ from ledger.schema import Member
 from node.clock import read_wall_ms
 from node.home import NodeHome
 from node.storage.keystore import save_seed
+from node.storage.sign_guard import GuardState, create_guard, guard_path
 from primitives.accounts import AccountId, account_id_from_public_key, account_to_text
 from primitives.errors import InvalidInputError
 from primitives.keys import SEED_BYTES, PrivateKey
@@ -133,6 +134,7 @@ def _write_settings(plan: NetworkPlan, genesis: Genesis, index: int) -> Validato
     home = NodeHome(plan.folder / f"validator{index}")
     home.config_file.parent.mkdir(parents=True, exist_ok=True)
     home.genesis_file.write_text(genesis.to_json(), encoding="utf-8")
+    create_guard(guard_path(home.validator_key_file), GuardState(genesis.chain_id))
     _, p2p_port = plan.p2p_endpoints[index]
     api_host, api_port = plan.api_endpoints[index]
     member = genesis.members[index]

@@ -16,13 +16,20 @@ from node.configuration import load_settings
 from node.home import NodeHome
 from node.log_format import start_logging
 from node.parent_watch import watch_parent
+from node.recovery import Assurance
 
 __all__ = ["run_start"]
 
 logger = logging.getLogger(__name__)
 
 
-def run_start(home_folder: Path, log_level: str, *, exit_with_parent: bool) -> None:
+def run_start(
+    home_folder: Path,
+    log_level: str,
+    *,
+    exit_with_parent: bool,
+    assurance: Assurance = Assurance.NONE,
+) -> None:
     """Run the node whose folder is given, until SIGTERM, SIGINT or, if asked, its parent's end.
 
     Raises
@@ -43,7 +50,7 @@ def run_start(home_folder: Path, log_level: str, *, exit_with_parent: bool) -> N
             loop.add_signal_handler(number, stop.set)
         if exit_with_parent:
             watch_parent(partial(_stop_from_thread, loop, stop))
-        await Node(home, settings).run(stop)
+        await Node(home, settings, assurance).run(stop)
         logger.info("stopped")
 
     uvloop.run(run())

@@ -16,6 +16,7 @@ from node.home import NodeHome
 from node.local_network import LocalNetwork, ValidatorProcess, find_free_ports
 from node.network_files import make_seed
 from node.storage.keystore import load_private_key, save_seed
+from node.storage.sign_guard import GuardState, create_guard, guard_path
 from primitives.accounts import account_id_from_public_key
 from primitives.keys import PrivateKey
 from quorate.bodies import CHANGE_VALIDATORS, ROTATE_VALIDATOR_KEY
@@ -57,6 +58,7 @@ def make_newcomer(network: LocalNetwork, folder: Path) -> tuple[ValidatorProcess
     validator_key, transport_key, account_key = keys
     account = account_id_from_public_key(account_key.public_key)
     chain_id = read_genesis(network).chain_id
+    create_guard(guard_path(home.validator_key_file), GuardState(chain_id))
     member = Member(
         "newcomer",
         account,
