@@ -101,6 +101,10 @@ _HALT_ADVICE = {
         "Keep this node's folder as it is: its final chain is intact. Compare the version and the"
         " processor with those of the others; once the cause is mended, start the node again."
     ),
+    "key_used_elsewhere": (
+        "Find the other process that uses this validator's key, such as a copy of this folder on"
+        " another machine, and stop it; then start this node again."
+    ),
     "fork": (
         "Stop submitting at every member: two chains became final. The evidence that each member"
         " holds names the validators that signed both; the members have to decide."
@@ -255,12 +259,18 @@ def _report_view(report: ConsensusReport) -> Diagnosis | None:
 def _report_probation(report: ConsensusReport) -> Diagnosis | None:
     if not report.is_on_probation:
         return None
+    if report.signs_above_view is None:
+        needed = 2 * (len(report.validators) - report.quorum) + 1
+        until = f"until when is known once {needed} others have said where they are"
+        advice = "Wait, and see that the others run and can be reached from here."
+    else:
+        until = f"it votes again above view {report.signs_above_view}, now it is {report.view}"
+        advice = "Wait. Meanwhile one validator less may fail than otherwise."
     return Diagnosis(
         DiagnosisCode.ON_PROBATION,
         Severity.WARNING,
-        "This validator observes only, because its records were lost; it votes again by itself"
-        " once it cannot contradict what it may have signed.",
-        "Wait. Meanwhile one validator less may fail than otherwise.",
+        f"This validator observes only, because its records were lost; {until}.",
+        advice,
     )
 
 

@@ -174,6 +174,7 @@ class ConsensusReport:
     awaited : the highest prepared block, if it is not final.
     catch_up : what is being fetched while blocks are missing here; None otherwise.
     is_on_probation : records were lost, nothing is signed.
+    signs_above_view : it signs again once this view is left behind; None while that is not known.
     halt : why nothing is signed any more.
     evidence : seen last, newest first; `evidence_count` counts all since the start.
     alarms, peer_faults : how often since the start, by code, ascending.
@@ -205,6 +206,7 @@ class ConsensusReport:
     awaited: AwaitedBlock | None
     catch_up: CatchUpReport | None
     is_on_probation: bool
+    signs_above_view: int | None
     halt: Alarm | None
     evidence: tuple[EvidenceReport, ...]
     evidence_count: int
@@ -253,6 +255,7 @@ def build_report(state: State, watch: Watch, names: Sequence[str], now_ms: int) 
         awaited=_report_awaited(state, prepared),
         catch_up=_report_catch_up(state, watch, validators),
         is_on_probation=state.is_on_probation,
+        signs_above_view=watch.signs_above_view if state.is_on_probation else None,
         halt=watch.halt,
         evidence=tuple(_report_evidence(state, watch, names)),
         evidence_count=watch.evidence_count,

@@ -138,6 +138,7 @@ class Watch:
     halt : the alarm upon which the core signs nothing any more.
     evidence : the last pieces; `evidence_count` counts all.
     alarms, peer_faults : how often, by code.
+    signs_above_view : the view that a validator on probation has to leave behind, once known.
     views_failed : views that ended without progress since the start.
     """
 
@@ -153,6 +154,7 @@ class Watch:
         self.alarms: Counter[str] = Counter()
         self.peer_faults: Counter[str] = Counter()
         self.views_failed = 0
+        self.signs_above_view: int | None = None
         self._failures = 0
 
     def note_start(self, actions: list[Action], state: State) -> None:

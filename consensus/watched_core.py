@@ -42,10 +42,12 @@ class WatchedCore(Core):
         """Begin, as `Core.start` does."""
         actions = super().start(clock)
         self._watch.note_start(actions, self.state)
+        self._watch.signs_above_view = self.probation.signs_above_view
         return actions
 
     def step(self, event: Event, clock: ClockReading) -> list[Action]:
         """Take one event, as `Core.step` does."""
         actions = super().step(event, clock)
         self._watch.note_step(event, actions, self.state)
+        self._watch.signs_above_view = self.probation.signs_above_view
         return actions

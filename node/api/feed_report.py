@@ -72,6 +72,7 @@ def encode_report(report: ConsensusReport) -> bytes:
             _awaited_fields(report.awaited),
             _catch_up_fields(report.catch_up),
             report.is_on_probation,
+            report.signs_above_view,
             None if report.halt is None else [report.halt.code, report.halt.text],
             [[each.kind, each.name, each.epoch, each.view] for each in report.evidence],
             report.evidence_count,
@@ -90,7 +91,7 @@ def decode_report(data: bytes) -> ConsensusReport:
         ``malformed``, ``not_canonical``, ``out_of_range`` or ``too_large``.
     """
     value = codec.decode(data, bytes_max=REPORT_BYTES_MAX, depth_max=_DEPTH_MAX)
-    reader = FieldReader(value, "report", 31)
+    reader = FieldReader(value, "report", 32)
     report = ConsensusReport(
         epoch=reader.counter("epoch"),
         view=reader.counter("view"),
@@ -118,6 +119,7 @@ def decode_report(data: bytes) -> ConsensusReport:
         awaited=_read_optional(reader, _read_awaited),
         catch_up=_read_optional(reader, _read_catch_up),
         is_on_probation=reader.boolean("is_on_probation"),
+        signs_above_view=_read_optional_counter(reader, "signs_above_view"),
         halt=_read_optional(reader, _read_alarm),
         evidence=_read_items(reader, "evidence", EVIDENCE_REMEMBERED_MAX, _read_evidence),
         evidence_count=reader.counter("evidence_count"),

@@ -160,6 +160,7 @@ class ConsensusView(BaseModel):
     unfinal: UnfinalView
     catch_up: CatchUpView | None
     is_on_probation: bool = Field(description="Records were lost; it observes and signs nothing.")
+    signs_above_view: int | None = Field(description="Where probation ends, once that is known.")
     halt: HaltView | None
     evidence: list[EvidenceView] = Field(description="The last ones since the start.")
     evidence_total: int
@@ -213,6 +214,7 @@ def _show(status: NodeStatus) -> ConsensusView:
         ),
         catch_up=_show_catch_up(report, report.catch_up),
         is_on_probation=report.is_on_probation,
+        signs_above_view=report.signs_above_view,
         halt=None if report.halt is None else HaltView(**asdict(report.halt)),
         evidence=[
             EvidenceView(kind=each.kind, validator=each.name, epoch=each.epoch, view=each.view)

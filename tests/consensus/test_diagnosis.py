@@ -185,6 +185,7 @@ def test_a_halt_is_told_with_its_reason_before_anything_else() -> None:
     ("code", "advice"),
     [
         ("fork", "two chains"),
+        ("key_used_elsewhere", "Find the other process"),
         ("contradicting_certificates", "more validators are faulty"),
         ("another", "look at its log"),
     ],
@@ -344,10 +345,24 @@ def test_a_node_that_does_not_vote_itself_says_so() -> None:
     assert "alpha (this node) and delta." in found.sentence
 
 
-def test_probation_is_told_while_the_chain_goes_on() -> None:
-    found = diagnose(make_report(is_on_probation=True))
-    assert (found.code, found.severity) == (DiagnosisCode.ON_PROBATION, Severity.WARNING)
-    assert found.sentence.startswith("This validator observes only, because its records were lost")
+@pytest.mark.parametrize(
+    ("above", "sentence"),
+    [
+        (
+            231,
+            "This validator observes only, because its records were lost; it votes again above view"
+            " 231, now it is 1.",
+        ),
+        (
+            None,
+            "This validator observes only, because its records were lost; until when is known once"
+            " 3 others have said where they are.",
+        ),
+    ],
+)
+def test_probation_is_told_while_the_chain_goes_on(above: int | None, sentence: str) -> None:
+    found = diagnose(make_report(is_on_probation=True, signs_above_view=above))
+    check(found, DiagnosisCode.ON_PROBATION, Severity.WARNING, sentence)
 
 
 def set_clocks(*offsets_ms: int | None) -> ConsensusReport:

@@ -187,7 +187,14 @@ def test_a_claim_of_no_more_than_we_have_says_nothing() -> None:
 
 def test_probation_is_reported() -> None:
     bench = WatchedBench(recovered=Recovered(GENESIS, None, records_lost=True))
-    assert bench.report().is_on_probation
+    report = bench.report()
+    assert (report.is_on_probation, report.signs_above_view) == (True, None)
+    bench.connect(1, 2, 3)
+    assert bench.report().signs_above_view == 2
+    for view in (1, 2):
+        bench.hear(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, view)))
+    report = bench.report()
+    assert (report.is_on_probation, report.signs_above_view) == (False, None)
 
 
 def test_halt_and_alarms_are_reported() -> None:

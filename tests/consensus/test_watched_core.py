@@ -41,3 +41,22 @@ def test_every_step_is_seen_and_answered_as_by_a_core() -> None:
     assert memory.connected_ms == 1_005
     assert memory.heard == Heard("STATUS", 1, 1_010)
     assert watch.waiting_since_ms == 1_015
+    assert watch.signs_above_view is None
+
+
+def test_where_a_probation_ends_is_seen() -> None:
+    bench, watch = Bench(), Watch()
+    core = WatchedCore(
+        make_parameters(),
+        make_validators(),
+        0,
+        make_signer(0),
+        Recovered(GENESIS, None, records_lost=True),
+        verify,
+        watch=watch,
+    )
+    core.start(bench.clock)
+    assert watch.signs_above_view is None
+    for peer in (1, 2, 3):
+        core.step(MessageReceived(peer, Status(0, 1, 0, 1)), bench.clock)
+    assert watch.signs_above_view == core.probation.signs_above_view == 2

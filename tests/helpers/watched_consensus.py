@@ -25,7 +25,7 @@ class WatchedBench:
         watch: Watch | None = None,
         **changes: int,
     ) -> None:
-        self.bench = Bench(own_index, count, recovered, **changes)
+        self.bench = Bench(own_index, count, recovered, start=True, **changes)
         self.watch = watch or Watch()
         self.watch.note_start(self.bench.started, self.bench.core.state)
         self.names = NAMES[:count]
@@ -33,6 +33,7 @@ class WatchedBench:
     def step(self, event: Event, after_ms: int = 0) -> list[Action]:
         actions = self.bench.step(event, after_ms)
         self.watch.note_step(event, actions, self.bench.core.state)
+        self.watch.signs_above_view = self.bench.core.probation.signs_above_view
         return actions
 
     def hear(self, peer: int, message: Message, after_ms: int = 0) -> list[Action]:

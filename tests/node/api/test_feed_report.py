@@ -71,6 +71,7 @@ REPORTS = st.builds(
     own_index=st.none() | INDICES,
     quorum=st.integers(min_value=1, max_value=VALIDATORS_MAX),
     waiting_ms=st.none() | COUNTERS,
+    signs_above_view=st.none() | COUNTERS,
     views=st.lists(
         st.builds(ViewReport, COUNTERS, INDICES, st.booleans(), certificates()),
         min_size=1,
