@@ -153,7 +153,11 @@ class Core:
             final_certificate=certificate,
         )
         state = self._state
-        self._probation = Probation(state, records_lost=recovered.records_lost)
+        self._probation = Probation(
+            state,
+            records_lost=recovered.records_lost,
+            lost_votes_accepted=recovered.lost_votes_accepted,
+        )
         self._tally = Tally(state, self._probation)
         self._views = Views(state, self._tally)
         self._catch_up = CatchUp(state, self._tally)

@@ -32,6 +32,7 @@ class Recovered:
         only observes until it cannot contradict anything that it may have signed.
     sign_floor_view : nothing is signed for a view up to this one, whatever the last final block:
         records of those may be gone. Views go on over epochs, so it holds in all of them.
+    lost_votes_accepted : the operator lets this validator vote although records were lost.
     """
 
     final_header: BlockHeader
@@ -39,6 +40,7 @@ class Recovered:
     records: Sequence[bytes] = ()
     records_lost: bool = False
     sign_floor_view: int = 0
+    lost_votes_accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,16 +206,18 @@ class Node:
         records = disks.log.records()
         highest_epoch = find_highest_epoch(records)
         is_first = True
+        history = disks.history
 
         def load_records() -> SigningRecords:
             # Read again for a later epoch only if an earlier life of this node had got that far.
             nonlocal is_first
             if is_first:
                 is_first = False
-                history = disks.history
-                return SigningRecords(records, history.must_observe, history.sign_floor_view)
+                return SigningRecords(
+                    records, history.must_observe, history.sign_floor_view, history.is_accepted
+                )
             later = disks.log.records() if highest_epoch > first_epoch else ()
-            return SigningRecords(later, sign_floor_view=disks.history.sign_floor_view)
+            return SigningRecords(later, False, history.sign_floor_view, history.is_accepted)
 
         parameters = disks.store.parameters()
         first_epoch = parameters.epoch_of(disks.store.tip().height + 1)

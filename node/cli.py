@@ -131,11 +131,34 @@ def start(
     home: Home,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
+    fresh_key: Annotated[
+        bool,
+        typer.Option(
+            "--fresh-key", help="The keys have never signed on this chain; write the missing guard."
+        ),
+    ] = False,
+    observe_first: Annotated[
+        bool,
+        typer.Option(
+            "--observe-first", help="The keys, or this home, may be a copy: watch before voting."
+        ),
+    ] = False,
+    accept_lost_votes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-lost-votes",
+            help="Vote at once although votes were lost; read docs/operations/recovery.md first.",
+        ),
+    ] = False,
 ) -> None:
     """Run the node whose folder is HOME, until SIGTERM or Ctrl-C."""
     from node.commands.start import run_start
+    from node.recovery import choose_assurance
 
-    run_start(home, log_level, exit_with_parent=exit_with_parent)
+    assurance = choose_assurance(
+        fresh_key=fresh_key, observe_first=observe_first, accept_lost_votes=accept_lost_votes
+    )
+    run_start(home, log_level, exit_with_parent=exit_with_parent, assurance=assurance)
 
 
 @application.command()

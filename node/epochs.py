@@ -80,11 +80,14 @@ class SigningRecords:
         Some are gone: observe until nothing can be contradicted.
     sign_floor_view
         Nothing is signed for a view at or below this one.
+    lost_votes_accepted
+        The operator lets this validator vote although records were lost.
     """
 
     records: Sequence[bytes]
     records_lost: bool = False
     sign_floor_view: int = 0
+    lost_votes_accepted: bool = False
 
 
 def read_registry(reader: LedgerReader, transport_key: bytes) -> Registry:
@@ -153,6 +156,7 @@ class EpochStarter:
             records=signed.records,
             records_lost=signed.records_lost or self._still_lost(),
             sign_floor_view=signed.sign_floor_view,
+            lost_votes_accepted=signed.lost_votes_accepted,
         )
         core: Core = WatchedCore(
             self._make_parameters(parameters, parameters.epoch_of(tip.height + 1)),
