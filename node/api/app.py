@@ -39,6 +39,9 @@ REQUESTS_MAX = 4_096
 
 HEIGHT_HEADER = "Block-Height"
 
+HEALTH_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""Load balancers ask these with HEAD; the answer is that to GET without its body."""
+
 STATE_PATHS = ("/api/v1/accounts/", "/api/v1/blocks", "/api/v1/models")
 """What is read below these is a function of the last final block."""
 
@@ -84,6 +87,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_contributions,
     ):
         app.include_router(routes.router)
+    app.add_middleware(_HeadOfHealth)
     app.add_middleware(_RequestLimit)
     app.add_middleware(_StateHeaders, follower=service.follower)
     # Made now, so that a mistake in it shows at the start and not at the first request for it.
@@ -147,6 +151,30 @@ class _StateHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_state)
+
+
+class _HeadOfHealth:
+    """Answers HEAD on the pages of ``HEALTH_PATHS`` as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, HEAD as if it were GET."""
+        if (
+            scope["type"] != "http"
+            or scope["method"] != "HEAD"
+            or scope["path"] not in HEALTH_PATHS
+        ):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)
 
 
 class _RequestLimit:

@@ -94,7 +94,6 @@ async def get_status(service: Service) -> StatusView:
     )
 
 
-@router.head("/livez", include_in_schema=False)
 @router.get(
     "/livez",
     operation_id="get_liveness",
@@ -106,7 +105,6 @@ async def get_liveness() -> LiveView:
     return LiveView(live=True)
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     operation_id="get_readiness",

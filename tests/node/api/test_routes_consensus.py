@@ -12,6 +12,7 @@ from consensus.events import PeerDisconnected
 from consensus.messages import CertificateMessage, Status
 from consensus.report import AwaitedBlock, BlockStage, CatchUpReport, EvidenceReport
 from consensus.watch import Alarm
+from node.api.app import HEALTH_PATHS
 from primitives.certificates import VoteKind
 from tests.helpers.api import ApiScene, run_api
 from tests.helpers.consensus import certify, make_vote
@@ -134,9 +135,14 @@ def test_a_store_that_lags_is_the_reason(scene: ApiScene, monkeypatch: pytest.Mo
     assert "lags behind the node" in shown.json()["reason"]
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+@pytest.mark.parametrize("path", sorted(HEALTH_PATHS))
 def test_health_pages_answer_head_like_get(scene: ApiScene, path: str) -> None:
     assert scene.http.head(path).status_code == 200
     scene.node.consensus = WatchedBench().report()
     for answer in (scene.http.head(path), scene.http.get(path)):
-        assert answer.status_code == (503 if path == "/readyz" else 200)
+        assert answer.status_code == (503 if "ready" in path else 200)
+    assert scene.http.head(path).content == b""
+
+
+def test_other_pages_do_not_answer_head(scene: ApiScene) -> None:
+    assert scene.http.head("/api/v1/consensus").status_code == 405
