@@ -257,7 +257,7 @@ def _report_view(report: ConsensusReport) -> Diagnosis | None:
 
 
 def _report_probation(report: ConsensusReport) -> Diagnosis | None:
-    if not report.is_on_probation:
+    if not report.is_observing:
         return None
     if report.signs_above_view is None:
         needed = 2 * (len(report.validators) - report.quorum) + 1

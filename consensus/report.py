@@ -174,7 +174,8 @@ class ConsensusReport:
     awaited : the highest prepared block, if it is not final.
     catch_up : what is being fetched while blocks are missing here; None otherwise.
     is_on_probation : records were lost, nothing is signed.
-    signs_above_view : it signs again once this view is left behind; None while that is not known.
+    signs_above_view : it signs again once this view is left behind; None while that is not known,
+        and when nothing keeps it from signing.
     halt : why nothing is signed any more.
     evidence : seen last, newest first; `evidence_count` counts all since the start.
     alarms, peer_faults : how often since the start, by code, ascending.
@@ -212,6 +213,11 @@ class ConsensusReport:
     evidence_count: int
     alarms: tuple[tuple[str, int], ...]
     peer_faults: tuple[tuple[str, int], ...]
+
+    @property
+    def is_observing(self) -> bool:
+        """Whether this validator does not vote now because its records were lost."""
+        return self.is_on_probation or self.signs_above_view is not None
 
 
 def build_report(state: State, watch: Watch, names: Sequence[str], now_ms: int) -> ConsensusReport:
@@ -255,7 +261,7 @@ def build_report(state: State, watch: Watch, names: Sequence[str], now_ms: int) 
         awaited=_report_awaited(state, prepared),
         catch_up=_report_catch_up(state, watch, validators),
         is_on_probation=state.is_on_probation,
-        signs_above_view=watch.signs_above_view if state.is_on_probation else None,
+        signs_above_view=_find_signing_floor(state, watch),
         halt=watch.halt,
         evidence=tuple(_report_evidence(state, watch, names)),
         evidence_count=watch.evidence_count,
@@ -372,6 +378,15 @@ def _report_catch_up(
         to_height=max(claimed, default=None),
         peer=None if watch.asked is None else watch.asked[0],
     )
+
+
+def _find_signing_floor(state: State, watch: Watch) -> int | None:
+    """Return the view up to which nothing is signed, if it has not been left behind yet."""
+    floor_view = state.safety.floor_view
+    if state.is_on_probation:
+        above = watch.signs_above_view
+        return None if above is None else max(above, floor_view)
+    return floor_view if floor_view >= state.view else None
 
 
 def _report_evidence(state: State, watch: Watch, names: Sequence[str]) -> Iterator[EvidenceReport]:

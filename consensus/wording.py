@@ -103,7 +103,7 @@ def tell_validator(report: ConsensusReport, validator: ValidatorReport) -> str:
     """Name a validator, with what explains that it does not vote."""
     if validator.is_self:
         reason = "this node"
-        if report.is_on_probation:
+        if report.is_observing:
             reason += ", which only observes because its records were lost"
     elif is_present(validator):
         return validator.name

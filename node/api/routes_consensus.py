@@ -159,8 +159,8 @@ class ConsensusView(BaseModel):
     views: list[ViewView] = Field(description="The current one and some before it, descending.")
     unfinal: UnfinalView
     catch_up: CatchUpView | None
-    is_on_probation: bool = Field(description="Records were lost; it observes and signs nothing.")
-    signs_above_view: int | None = Field(description="Where probation ends, once that is known.")
+    is_observing: bool = Field(description="Records were lost, so it signs nothing for a while.")
+    signs_above_view: int | None = Field(description="Where that ends, once it is known.")
     halt: HaltView | None
     evidence: list[EvidenceView] = Field(description="The last ones since the start.")
     evidence_total: int
@@ -213,7 +213,7 @@ def _show(status: NodeStatus) -> ConsensusView:
             awaited=_show_awaited(report.awaited),
         ),
         catch_up=_show_catch_up(report, report.catch_up),
-        is_on_probation=report.is_on_probation,
+        is_observing=report.is_observing,
         signs_above_view=report.signs_above_view,
         halt=None if report.halt is None else HaltView(**asdict(report.halt)),
         evidence=[

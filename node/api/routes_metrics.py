@@ -148,7 +148,7 @@ def _list_condition(report: ConsensusReport) -> Iterator[Metric]:
     yield _gauge(
         "consensus_probation",
         "1 while it observes only, having lost its records.",
-        report.is_on_probation,
+        report.is_observing,
     )
     yield _gauge("consensus_halted", "1 if it signs nothing any more.", report.halt is not None)
 

@@ -365,6 +365,11 @@ def test_probation_is_told_while_the_chain_goes_on(above: int | None, sentence: 
     check(found, DiagnosisCode.ON_PROBATION, Severity.WARNING, sentence)
 
 
+def test_a_validator_that_may_not_sign_yet_is_told_like_one_on_probation() -> None:
+    found = diagnose(make_report(is_on_probation=False, signs_above_view=64))
+    assert "it votes again above view 64, now it is 1." in found.sentence
+
+
 def set_clocks(*offsets_ms: int | None) -> ConsensusReport:
     report = make_report()
     for index, offset_ms in enumerate(offsets_ms, start=1):

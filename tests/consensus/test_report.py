@@ -197,6 +197,28 @@ def test_probation_is_reported() -> None:
     assert (report.is_on_probation, report.signs_above_view) == (False, None)
 
 
+def test_a_validator_that_may_not_sign_yet_observes() -> None:
+    bench = WatchedBench(recovered=Recovered(GENESIS, None, sign_floor_view=2))
+    report = bench.report()
+    assert (report.is_on_probation, report.is_observing, report.signs_above_view) == (
+        False,
+        True,
+        2,
+    )
+    bench.hear(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, 1)))
+    assert bench.report().is_observing
+    bench.hear(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, 2)))
+    report = bench.report()
+    assert (report.is_observing, report.signs_above_view) == (False, None)
+
+
+def test_the_later_of_two_reasons_to_observe_counts() -> None:
+    bench = WatchedBench(recovered=Recovered(GENESIS, None, records_lost=True, sign_floor_view=64))
+    assert bench.report().signs_above_view is None
+    bench.connect(1, 2, 3)
+    assert bench.report().signs_above_view == 64
+
+
 def test_halt_and_alarms_are_reported() -> None:
     bench = WatchedBench()
     bench.hear(1, FIRST)
