@@ -25,9 +25,9 @@ from node.storage.wal import WriteAheadLog
 from primitives.certificates import Certificate, VoteKind
 from primitives.validator_set import ValidatorSet
 from tests.simulator.minimiser import Failure, run_seed
-from tests.simulator.simulation import Bugs
+from tests.simulator.node import NotedLog
 
-__all__ = ["BUGS", "Found", "PlantedBug", "find", "print_bugs"]
+__all__ = ["BUGS", "Found", "PlantedBug", "find", "planted", "print_bugs"]
 
 SEEDS_MAX = 2_000
 
@@ -40,13 +40,11 @@ class PlantedBug:
     ----------
     name : of it, for the table.
     plant : makes it, until it is left.
-    bugs : made in the simulated node instead.
     profile : whose runs can show it; None for the usual mix.
     """
 
     name: str
-    plant: Callable[[ExitStack], None] | None = None
-    bugs: Bugs | None = None
+    plant: Callable[[ExitStack], None]
     profile: str | None = None
 
 
@@ -64,7 +62,7 @@ def find(bug: PlantedBug, seeds_max: int = SEEDS_MAX) -> Found | None:
     started = time.monotonic()
     with planted(bug):
         for seed in range(seeds_max):
-            outcome = run_seed(seed, bug.profile, bugs=bug.bugs)
+            outcome = run_seed(seed, bug.profile)
             if isinstance(outcome, Failure):
                 return Found(seed + 1, time.monotonic() - started, outcome)
     return None
@@ -74,8 +72,7 @@ def find(bug: PlantedBug, seeds_max: int = SEEDS_MAX) -> Found | None:
 def planted(bug: PlantedBug) -> Iterator[None]:
     """Plant a bug for a while."""
     with ExitStack() as stack:
-        if bug.plant is not None:
-            bug.plant(stack)
+        bug.plant(stack)
         yield
 
 
@@ -143,6 +140,13 @@ def _count_too_few(stack: ExitStack) -> None:
     stack.enter_context(patch.object(ValidatorSet, "quorum", few))
 
 
+def _send_before_sync(stack: ExitStack) -> None:
+    def put_off(log: NotedLog) -> None:
+        del log
+
+    stack.enter_context(patch.object(NotedLog, "sync", put_off))
+
+
 def _sync_nothing(stack: ExitStack) -> None:
     def pretend(log: WriteAheadLog) -> None:
         del log
@@ -188,9 +192,9 @@ def _forget_in_restarts(stack: ExitStack) -> None:
 def _sign_without_records(stack: ExitStack) -> None:
     begin = Probation.__init__
 
-    def skip(probation: Probation, state: Any, *, records_lost: bool) -> None:
-        del records_lost
+    def skip(probation: Probation, state: Any, **_: bool) -> None:
         begin(probation, state, records_lost=False)
+        probation._is_waived = True
 
     stack.enter_context(patch.object(Probation, "__init__", skip))
 
@@ -210,7 +214,7 @@ BUGS = (
     PlantedBug("COMMIT after VIEW-CHANGE", _commit_beside_view_change),
     PlantedBug("a skipped view needs no certificate", _ignore_skipped_views),
     PlantedBug("f + 1 votes make a certificate", _count_too_few),
-    PlantedBug("a vote leaves before the sync", bugs=Bugs(forgets_to_sync=True)),
+    PlantedBug("a vote leaves before the sync", _send_before_sync),
     PlantedBug("the log's sync syncs nothing", _sync_nothing),
     PlantedBug("several ancestors become final out of order", _commit_out_of_order),
     PlantedBug("a certificate of another epoch counts", _accept_other_epochs),

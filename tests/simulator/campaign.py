@@ -73,8 +73,8 @@ class Campaign:
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
-                for each in done:
-                    self._take(*each.result())
+                for future in done:
+                    self._take(*future.result())
 
     def report(self) -> None:
         """Print what it came to."""

@@ -12,10 +12,10 @@ from collections import Counter
 
 from consensus.catch_up import STAGED_BLOCKS_MAX
 from consensus.core import Core
-from consensus.evidence import Evidence, find_vote_conflict, verify_evidence
 from consensus.messages import PrePrepare, Vote
 from consensus.parameters import PEERS_MAX, VIEW_WINDOW
 from primitives.certificates import Certificate, VoteKind, verify_certificate
+from primitives.evidence import Evidence, find_vote_conflict, verify_evidence
 from tests.helpers.consensus import verify
 from tests.simulator.epoch_plan import EpochPlan
 from tests.simulator.ledgers import FinalBlock
@@ -159,7 +159,8 @@ class Checkers:
     def on_alarm(self, node: int, code: str, text: str) -> None:
         """No other fault than divergence may alarm a correct node."""
         self.coverage[f"alarm {code}"] += 1
-        if node not in self._byzantine and node not in self.diverged and not self._forks_allowed:
+        expected = self._byzantine | self.diverged | self.forgetful
+        if node not in expected and not self._forks_allowed:
             raise InvariantBrokenError(f"node {node} raised {code}: {text}")
 
     def check_bounds(self, node: int, core: Core, mempool: int = 0) -> None:

@@ -13,9 +13,9 @@ from typing import get_args
 
 from consensus.actions import Action, Broadcast, RaiseAlarm, ReportEvidence, ReportPeer, Send
 from consensus.core import Core
-from consensus.evidence import EvidenceKind
 from consensus.messages import Message, Vote
 from primitives.certificates import VoteKind
+from primitives.evidence import EvidenceKind
 
 __all__ = ["Coverage", "list_everything"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tests.simulator.simulation import Bugs, Result, Simulation
+from tests.simulator.simulation import Result, Simulation
 
 __all__ = ["Failure", "minimise", "run_seed"]
 
@@ -53,10 +53,9 @@ def run_seed(
     validators: int | None = None,
     *,
     kept: Collection[int] | None = None,
-    bugs: Bugs | None = None,
 ) -> Result | Failure:
     """Run one seed; whatever is raised, by a checker or by the code under test, is a failure."""
-    simulation = Simulation(seed, profile, validators, kept=kept, bugs=bugs)
+    simulation = Simulation(seed, profile, validators, kept=kept)
     try:
         return simulation.run()
     except Exception as error:
@@ -75,7 +74,7 @@ def run_seed(
         )
 
 
-def minimise(failure: Failure, bugs: Bugs | None = None) -> Failure:
+def minimise(failure: Failure) -> Failure:
     """Leave out as many faults as can be while the seed still fails, in whatever way."""
     runs = 0
     size = max(len(failure.kept) // 2, 1)
@@ -83,7 +82,7 @@ def minimise(failure: Failure, bugs: Bugs | None = None) -> Failure:
         smaller = None
         for start in range(0, len(failure.kept), size):
             runs += 1
-            smaller = _try_without(failure, failure.kept[start : start + size], bugs)
+            smaller = _try_without(failure, failure.kept[start : start + size])
             if smaller is not None or runs >= RUNS_MAX:
                 break
         if smaller is not None:
@@ -96,7 +95,7 @@ def minimise(failure: Failure, bugs: Bugs | None = None) -> Failure:
     return failure
 
 
-def _try_without(failure: Failure, dropped: Sequence[int], bugs: Bugs | None) -> Failure | None:
+def _try_without(failure: Failure, dropped: Sequence[int]) -> Failure | None:
     kept = tuple(number for number in failure.kept if number not in dropped)
-    outcome = run_seed(failure.seed, failure.profile, failure.validators, kept=kept, bugs=bugs)
+    outcome = run_seed(failure.seed, failure.profile, failure.validators, kept=kept)
     return outcome if isinstance(outcome, Failure) else None

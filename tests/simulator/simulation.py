@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from consensus.messages import Message, decode_message, encode_message
 from consensus.parameters import Parameters
+from node import turns
 from primitives.errors import InvalidInputError
 from tests.helpers.consensus import CHAIN_ID, EMPTY_BODY_ROOT, GENESIS, verify
 from tests.simulator.adversary import Adversary
@@ -30,20 +32,13 @@ from tests.simulator.network import Network
 from tests.simulator.node import SimulatedNode
 from tests.simulator.scenario import Scenario, draw_scenario
 
-__all__ = ["Bugs", "Result", "Simulation"]
+__all__ = ["Result", "Simulation"]
 
 HEALING_MS = 60_000
 BLOCKS_AFTER_HEALING = 3
 RESUBMIT_AFTER_MS = 3_000
 EVENTS_MAX = 20_000_000
 RULES_COUNTED_IN_ONE_OF = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Bugs:
-    """Bugs planted in the simulated node itself; those of the core are patched in."""
-
-    forgets_to_sync: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +62,6 @@ class Simulation:
     seed : decides everything.
     profile, validators : instead of what the seed would have.
     kept : numbers of the faults to inflict; None for all.
-    bugs : planted on purpose.
     """
 
     def __init__(
@@ -77,7 +71,6 @@ class Simulation:
         validators: int | None = None,
         *,
         kept: Collection[int] | None = None,
-        bugs: Bugs | None = None,
     ) -> None:
         self.seed = seed
         self.scenario: Scenario = draw_scenario(seed, profile, validators)
@@ -86,7 +79,6 @@ class Simulation:
             for number, fault in enumerate(self.scenario.faults)
             if kept is None or number in kept
         ]
-        self.bugs = bugs or Bugs()
         self.random = Random(f"run {seed}")
         self.now_ms = 0
         self.counts: Counter[str] = Counter()
@@ -101,7 +93,6 @@ class Simulation:
             forks_allowed=self.scenario.profile == "overfaulty",
         )
         self._parameters: dict[int, Parameters] = {}
-        self._numbers: dict[int, dict[int, int]] = {}
         identities = [*range(self.scenario.nodes), *self.scenario.twins]
         self.nodes = [SimulatedNode(self, index, each) for index, each in enumerate(identities)]
         self._instances = {
@@ -117,16 +108,24 @@ class Simulation:
         self._submitted = 0
 
     def run(self) -> Result:
-        """Run both phases.
+        """Run both phases, with the logs of the code under test off.
 
         Raises
         ------
         InvariantBrokenError
             Something that must always hold did not, or the healed network stood still.
         """
+        logger = logging.getLogger(turns.__name__)
+        was_disabled, logger.disabled = logger.disabled, True
+        try:
+            return self._run()
+        finally:
+            logger.disabled = was_disabled
+
+    def _run(self) -> Result:
+        self._afflictions.schedule(self.faults)
         for node in self.nodes:
             node.start()
-        self._afflictions.schedule(self.faults)
         self._submit()
         self._run_until(lambda: False, self.scenario.duration_ms)
         self._afflictions.heal()
@@ -180,26 +179,15 @@ class Simulation:
         """Return a node's wall clock, counted from the start."""
         return self._afflictions.read_wall_ms(node)
 
-    def number_of(self, identity: int, epoch: int) -> int:
-        """Return the number by which cores of an epoch know a node."""
-        numbers = self._numbers.get(epoch)
-        if numbers is None:
-            members = self.plan.members(epoch)
-            numbers = {node: len(members) + node for node in range(self.scenario.nodes)}
-            numbers.update({node: index for index, node in enumerate(members)})
-            self._numbers[epoch] = numbers
-        return numbers[identity]
-
-    def identity_of(self, number: int, epoch: int) -> int:
-        """Return the node that cores of an epoch know by a number."""
-        members = self.plan.members(epoch)
-        return members[number] if number < len(members) else number - len(members)
+    def list_running(self, asking: SimulatedNode) -> list[int]:
+        """Return the other nodes that run."""
+        running = {node.identity for node in self.nodes if node.core is not None}
+        return sorted(running - {asking.identity})
 
     def connect(self, node: SimulatedNode) -> None:
-        """Let a node and all others that live learn of each other."""
+        """Let all others that run learn that a node does."""
         for other in self.nodes:
             if other.identity != node.identity and other.core is not None:
-                node.note_peer(other.identity, connected=True)
                 other.note_peer(node.identity, connected=True)
 
     def disconnect(self, node: SimulatedNode) -> None:

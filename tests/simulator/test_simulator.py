@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.bugs import BUGS, PlantedBug, find
+from tests.simulator.bugs import BUGS, PlantedBug, find, planted
 from tests.simulator.coverage import list_everything
 from tests.simulator.faults import Kind
 from tests.simulator.minimiser import Failure, minimise, run_seed
 from tests.simulator.scenario import PROFILES, draw_scenario
-from tests.simulator.simulation import Bugs, Result, Simulation
+from tests.simulator.simulation import Result, Simulation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SEEDS, SEEDS_PER_TEST = 60, 10
@@ -82,11 +82,18 @@ def test_planted_bug_is_found(bug: PlantedBug) -> None:
 
 
 def test_failure_is_reduced_to_the_faults_that_it_needs() -> None:
-    """A log that is not synced needs a crash and nothing else."""
-    bugs = Bugs(forgets_to_sync=True)
-    outcome = run_seed(0, "short", bugs=bugs)
-    assert isinstance(outcome, Failure)
-    assert minimise(outcome, bugs).kept == ()
+    """Forgetting shows in a restart, and that needs a crash and nothing else."""
+    (bug,) = [bug for bug in BUGS if bug.name == "votes are forgotten in a restart"]
+    with planted(bug):
+        outcome = next(
+            each
+            for each in (run_seed(seed, "short") for seed in range(40))
+            if isinstance(each, Failure)
+        )
+        smallest = minimise(outcome)
+        assert len(smallest.kept) == 1
+        (number,) = smallest.kept
+        assert "crash" in draw_scenario(smallest.seed, "short").faults[number].kind.value
 
 
 def test_every_kind_of_fault_is_drawn_by_some_seed() -> None:
