@@ -32,6 +32,7 @@ from primitives.certificates import VoteKind
 __all__ = [
     "CLOCK_AHEAD_MS_MAX",
     "CLOCK_BEHIND_MS_MAX",
+    "PREPARED_VIEWS_MIN",
     "Diagnosis",
     "DiagnosisCode",
     "Severity",
@@ -43,6 +44,11 @@ CLOCK_AHEAD_MS_MAX = 500
 
 CLOCK_BEHIND_MS_MAX = 2_000
 """Seen from here a clock is behind by the way of the message too, so more is allowed."""
+
+
+PREPARED_VIEWS_MIN = 8
+"""Of fewer views it is not concluded that somebody does not vote: some may have come as mere
+certificates, which hold the votes of a quorum only."""
 
 
 class Severity(StrEnum):
@@ -73,6 +79,7 @@ class DiagnosisCode(StrEnum):
     ON_PROBATION = "on_probation"
     CLOCK_WRONG = "clock_wrong"
     VALIDATORS_MISSING = "validators_missing"
+    VALIDATORS_MUTE = "validators_mute"
     ALARM_RAISED = "alarm_raised"
     EVIDENCE_SEEN = "evidence_seen"
     IDLE = "idle"
@@ -250,7 +257,7 @@ def _report_view(report: ConsensusReport) -> Diagnosis | None:
         DiagnosisCode.PROPOSAL_LACKING,
         Severity.FAILURE,
         f"{tell_standstill(report)}: view {current.view} has no proposal of its leader {leader},"
-        f" and to go on without it {tell_lacking(report, given_up)}."
+        f" and {tell_lacking(report, given_up, ' to go on without it')}."
         f"{tell_failures(report)}",
         advise_on_lacking(report, given_up.lacking),
     )
@@ -323,6 +330,23 @@ def _report_missing(report: ConsensusReport) -> Diagnosis | None:
     )
 
 
+def _report_mute(report: ConsensusReport) -> Diagnosis | None:
+    """Speak of validators that are connected and do not vote."""
+    if report.recent_prepared_views < PREPARED_VIEWS_MIN:
+        return None
+    mute = [each.name for each in report.validators if not each.recent_votes]
+    if not mute:
+        return None
+    does = "does" if len(mute) == 1 else "do"
+    return Diagnosis(
+        DiagnosisCode.VALIDATORS_MUTE,
+        Severity.WARNING,
+        f"{tell_final_block(report)}, but {join_names(mute)} {does} not vote: no vote came in the"
+        f" last {report.recent_prepared_views} views with a block.",
+        f"Run `quorate doctor` at {join_names(mute)}. The chain can lose fewer others meanwhile.",
+    )
+
+
 def _report_alarm(report: ConsensusReport) -> Diagnosis | None:
     if not report.alarms:
         return None
@@ -380,6 +404,7 @@ _RULES: tuple[Callable[[ConsensusReport], Diagnosis | None], ...] = (
     _report_probation,
     _report_clock,
     _report_missing,
+    _report_mute,
     _report_alarm,
     _report_evidence,
     _report_idle,

@@ -16,6 +16,7 @@ from consensus.watch import Alarm, PeerMemory, Watch, name_vote
 from primitives.certificates import Certificate, VoteKind
 
 __all__ = [
+    "PARTICIPATION_VIEWS",
     "RECENT_VIEWS",
     "AwaitedBlock",
     "BlockStage",
@@ -30,6 +31,9 @@ __all__ = [
 
 RECENT_VIEWS = 4
 """Views of which certificates and votes are shown: the current one and those right below it."""
+
+PARTICIPATION_VIEWS = 16
+"""Views below the current one in which it is counted who voted."""
 
 
 class BlockStage(Enum):
@@ -62,6 +66,7 @@ class ValidatorReport:
     claimed_height : final height that it last claimed.
     clock_offset_ms : how far its clock seemed ahead of ours, less the way of the message.
     votes : kinds of its votes in the current view that are known here.
+    recent_votes : in how many of the report's `recent_prepared_views` a vote of it is known.
     is_skipped : it let its last turn pass, so nobody waits for its next one.
     """
 
@@ -76,6 +81,7 @@ class ValidatorReport:
     claimed_height: int | None
     clock_offset_ms: int | None
     votes: tuple[str, ...]
+    recent_votes: int
     is_skipped: bool
 
 
@@ -169,6 +175,7 @@ class ConsensusReport:
     unfinal_blocks : held here, all branches.
     unfinal_with_transactions : of those below the highest prepared block, its own included.
     unfinal_blocks_max : K, the bound of that number.
+    recent_prepared_views : how many of the last `PARTICIPATION_VIEWS` have a prepared certificate.
     views : the current view, those right below it, and the one of the awaited block; descending.
     validators : by index.
     awaited : the highest prepared block, if it is not final.
@@ -202,6 +209,7 @@ class ConsensusReport:
     unfinal_blocks: int
     unfinal_with_transactions: int
     unfinal_blocks_max: int
+    recent_prepared_views: int
     views: tuple[ViewReport, ...]
     validators: tuple[ValidatorReport, ...]
     awaited: AwaitedBlock | None
@@ -256,6 +264,7 @@ def build_report(state: State, watch: Watch, names: Sequence[str], now_ms: int) 
         unfinal_blocks=len(state.tree),
         unfinal_with_transactions=_count_with_transactions(state, prepared),
         unfinal_blocks_max=parameters.unfinal_blocks_max,
+        recent_prepared_views=len(_list_prepared_views(state)),
         views=tuple(_report_view(state, view) for view in _choose_views(state, prepared)),
         validators=validators,
         awaited=_report_awaited(state, prepared),
@@ -278,6 +287,7 @@ def _report_validators(
     state: State, watch: Watch, names: Sequence[str], now_ms: int
 ) -> Iterator[ValidatorReport]:
     count = state.validators.count
+    prepared_views = _list_prepared_views(state)
     for index, key in enumerate(state.validators.public_keys):
         memory = watch.peers.get(key) or PeerMemory()
         heard = memory.heard
@@ -298,8 +308,21 @@ def _report_validators(
                 for kind in VoteKind
                 if state.log.has_voted(kind, state.view, index)
             ),
+            recent_votes=sum(_has_voted(state, view, index) for view in prepared_views),
             is_skipped=state.leaders.is_skipped(next_turn),
         )
+
+
+def _list_prepared_views(state: State) -> list[int]:
+    """Return the recent views of which it is known that a quorum voted for a block."""
+    recent = range(max(1, state.view - PARTICIPATION_VIEWS), state.view)
+    return [
+        view for view in recent if state.log.get_certificate(VoteKind.PREPARE, view) is not None
+    ]
+
+
+def _has_voted(state: State, view: int, index: int) -> bool:
+    return any(state.log.has_voted(kind, view, index) for kind in VoteKind)
 
 
 def _find_prepared(state: State) -> Certificate | None:

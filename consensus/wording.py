@@ -67,14 +67,21 @@ def tell_failures(report: ConsensusReport) -> str:
     return f" {views} before it brought no progress."
 
 
-def tell_lacking(report: ConsensusReport, certificate: CertificateReport) -> str:
-    """Say how many votes a certificate lacks and whose may come, after the subject."""
+def tell_lacking(report: ConsensusReport, certificate: CertificateReport, aim: str = "") -> str:
+    """Say how many votes a certificate lacks and whose may come, after the subject.
+
+    Parameters
+    ----------
+    report : that the certificate is in.
+    certificate : the one that is not complete.
+    aim : what it is needed for, after a space; nothing if that is plain.
+    """
     count = len(certificate.voters)
     if count >= report.quorum:
-        return f"has {count} {certificate.kind}s, which do not agree"
+        return f"has {count} {certificate.kind}s{aim}, which do not agree"
     absent = [tell_validator(report, report.validators[index]) for index in certificate.lacking]
     return (
-        f"lacks {report.quorum - count} of {report.quorum} {certificate.kind}s: none came from"
+        f"lacks {report.quorum - count} of {report.quorum} {certificate.kind}s{aim}: none came from"
         f" {join_names(absent)}"
     )
 
@@ -83,13 +90,16 @@ def advise_on_lacking(report: ConsensusReport, lacking: Sequence[int]) -> str:
     """Say what to do about validators, by index, whose votes have not come."""
     absent = [report.validators[index] for index in lacking]
     gone = [each.name for each in absent if not is_present(each)]
+    mute = [each.name for each in absent if is_present(each) and not each.is_self]
+    advice = []
     if gone:
-        return f"See whether the nodes of {join_names(gone)} run and can be reached from here."
-    others = [each.name for each in absent if not each.is_self]
-    if others:
-        names = join_names(others)
-        return f"Run `quorate doctor` at {names}: connected, but without a vote in this view."
-    return "This node itself has not voted; look at its log and at the load of this machine."
+        run = "is running" if len(gone) == 1 else "are running"
+        advice.append(f"See whether {join_names(gone)} can be reached from here and {run}.")
+    if mute:
+        advice.append(f"Run `quorate doctor` at {join_names(mute)}: connected, but without a vote.")
+    if not advice:
+        advice.append("This node itself has not voted: look at its log and at its machine's load.")
+    return " ".join(advice)
 
 
 def tell_missing(report: ConsensusReport) -> str:

@@ -67,6 +67,7 @@ def encode_report(report: ConsensusReport) -> bytes:
             report.unfinal_blocks,
             report.unfinal_with_transactions,
             report.unfinal_blocks_max,
+            report.recent_prepared_views,
             [_view_fields(each) for each in report.views],
             [_validator_fields(each) for each in report.validators],
             _awaited_fields(report.awaited),
@@ -91,7 +92,7 @@ def decode_report(data: bytes) -> ConsensusReport:
         ``malformed``, ``not_canonical``, ``out_of_range`` or ``too_large``.
     """
     value = codec.decode(data, bytes_max=REPORT_BYTES_MAX, depth_max=_DEPTH_MAX)
-    reader = FieldReader(value, "report", 32)
+    reader = FieldReader(value, "report", 33)
     report = ConsensusReport(
         epoch=reader.counter("epoch"),
         view=reader.counter("view"),
@@ -114,6 +115,7 @@ def decode_report(data: bytes) -> ConsensusReport:
         unfinal_blocks=reader.counter("unfinal_blocks"),
         unfinal_with_transactions=reader.counter("unfinal_with_transactions"),
         unfinal_blocks_max=reader.counter("unfinal_blocks_max"),
+        recent_prepared_views=reader.counter("recent_prepared_views"),
         views=_read_items(reader, "views", _VIEWS_MAX, _read_view),
         validators=_read_items(reader, "validators", VALIDATORS_MAX, _read_validator),
         awaited=_read_optional(reader, _read_awaited),
@@ -187,12 +189,13 @@ def _validator_fields(validator: ValidatorReport) -> list[codec.Encodable]:
         validator.claimed_height,
         validator.clock_offset_ms,
         list(validator.votes),
+        validator.recent_votes,
         validator.is_skipped,
     ]
 
 
 def _read_validator(value: codec.Value) -> ValidatorReport:
-    reader = FieldReader(value, "validator", 12)
+    reader = FieldReader(value, "validator", 13)
     validator = ValidatorReport(
         index=_read_index(reader, "index"),
         name=reader.text("name", _TEXT_BYTES_MAX),
@@ -205,6 +208,7 @@ def _read_validator(value: codec.Value) -> ValidatorReport:
         claimed_height=_read_optional_counter(reader, "claimed_height"),
         clock_offset_ms=reader.optional_integer("clock_offset_ms", -COUNTER_MAX, COUNTER_MAX),
         votes=_read_items(reader, "votes", len(_VOTE_KINDS), _read_text),
+        recent_votes=reader.counter("recent_votes"),
         is_skipped=reader.boolean("is_skipped"),
     )
     reader.end()

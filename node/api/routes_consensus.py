@@ -58,6 +58,7 @@ class ValidatorView(BaseModel):
         description="How far its clock seems ahead of ours, less the way of the message."
     )
     votes: list[str] = Field(description="Kinds of its votes in the current view.")
+    recent_votes: int = Field(description="Of `recent_prepared_views`, those in which it voted.")
     is_skipped: bool = Field(description="It was silent as leader; nobody waits for its next turn.")
 
 
@@ -156,6 +157,7 @@ class ConsensusView(BaseModel):
     heartbeat_in_ms: int = Field(description="Until an idle network makes a block.")
     timeouts: TimeoutsView
     validators: list[ValidatorView]
+    recent_prepared_views: int = Field(description="Recent views with a prepared block.")
     views: list[ViewView] = Field(description="The current one and some before it, descending.")
     unfinal: UnfinalView
     catch_up: CatchUpView | None
@@ -205,6 +207,7 @@ def _show(status: NodeStatus) -> ConsensusView:
             failed_views_total=report.views_failed,
         ),
         validators=[_show_validator(each) for each in report.validators],
+        recent_prepared_views=report.recent_prepared_views,
         views=[_show_view(report, each) for each in report.views],
         unfinal=UnfinalView(
             blocks=report.unfinal_blocks,
@@ -245,6 +248,7 @@ def _show_validator(validator: ValidatorReport) -> ValidatorView:
         claimed_height=validator.claimed_height,
         clock_offset_ms=validator.clock_offset_ms,
         votes=list(validator.votes),
+        recent_votes=validator.recent_votes,
         is_skipped=validator.is_skipped,
     )
 

@@ -131,6 +131,17 @@ def _list_validators(report: ConsensusReport) -> Iterator[Metric]:
         "1 for each validator that is connected and not silent.",
         [Sample(is_present(each), (("validator", each.name),)) for each in report.validators],
     )
+    views = report.recent_prepared_views
+    yield Metric(
+        "quorate_consensus_validator_participation_ratio",
+        MetricKind.GAUGE,
+        "Of the last 16 views with a prepared block, the part in which a validator voted.",
+        [
+            Sample(each.recent_votes / views, (("validator", each.name),))
+            for each in report.validators
+            if views
+        ],
+    )
 
 
 def _list_condition(report: ConsensusReport) -> Iterator[Metric]:

@@ -257,19 +257,19 @@ def _render_consensus(consensus: dict[str, Any]) -> list[str]:
             each["name"],
             _tell_connection(each),
             _tell_heard(each["heard"]),
+            f"{each['recent_votes']} of {consensus['recent_prepared_views']}",
             ", ".join(each["votes"]) or "-",
         ]
         for each in consensus["validators"]
     ]
     final = consensus["final"]
+    headings = ["validator", "connection", "last heard", "voted", f"votes in view {view}"]
     return [
         f"epoch {consensus['epoch']}, view {view} led by {consensus['leader']},"
         f" final height {final['height']}",
         *(_tell_view(each) for each in consensus["views"][:2] if _is_open(each)),
         "",
-        *render_table(
-            ["validator", "connection", "last heard", f"votes in view {view}"], rows
-        ).splitlines(),
+        *render_table(headings, rows).splitlines(),
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from consensus.diagnosis import (
     CLOCK_AHEAD_MS_MAX,
     CLOCK_BEHIND_MS_MAX,
+    PREPARED_VIEWS_MIN,
     Diagnosis,
     DiagnosisCode,
     Severity,
@@ -312,10 +313,13 @@ def test_a_silent_leader_is_named_and_who_does_not_give_up_on_it() -> None:
         DiagnosisCode.PROPOSAL_LACKING,
         Severity.FAILURE,
         "No block has become final for 42 s: view 17 has no proposal of its leader beta (last heard"
-        " 9.0 s ago), and to go on without it lacks 1 of 3 VIEW-CHANGEs: none came from beta (last"
+        " 9.0 s ago), and lacks 1 of 3 VIEW-CHANGEs to go on without it: none came from beta (last"
         " heard 9.0 s ago) and delta. 3 views before it brought no progress.",
     )
-    assert found.advice == "See whether the nodes of beta run and can be reached from here."
+    assert found.advice == (
+        "See whether beta can be reached from here and is running. Run `quorate doctor` at delta:"
+        " connected, but without a vote."
+    )
 
 
 def test_prepares_that_are_lacking_are_named() -> None:
@@ -434,6 +438,25 @@ def test_how_many_more_may_fail_is_told() -> None:
     report = lose(bench.report(), 6, None)
     assert diagnose(report).sentence.endswith("5 are needed, so 1 more may fail.")
     assert "2 of 7 validators are missing" in diagnose(lose(report, 5, None)).sentence
+
+
+def test_a_validator_that_is_connected_and_does_not_vote_is_told() -> None:
+    report = make_report(recent_prepared_views=PREPARED_VIEWS_MIN)
+    for index in (0, 1, 3):
+        report = change_validator(report, index, recent_votes=1)
+    found = diagnose(report)
+    check(
+        found,
+        DiagnosisCode.VALIDATORS_MUTE,
+        Severity.WARNING,
+        "Block 4312 became final 0.3 s ago, but gamma does not vote: no vote came in the last 8"
+        " views with a block.",
+    )
+    found = diagnose(change_validator(report, 3, recent_votes=0))
+    assert "gamma and delta do not vote" in found.sentence
+    assert diagnose(change_validator(report, 2, recent_votes=1)).code is DiagnosisCode.WELL
+    few = replace(report, recent_prepared_views=PREPARED_VIEWS_MIN - 1)
+    assert diagnose(few).code is DiagnosisCode.WELL
 
 
 def test_alarms_and_evidence_are_told_last() -> None:

@@ -18,7 +18,13 @@ from consensus.messages import (
     Status,
 )
 from consensus.recovery import Recovered
-from consensus.report import AwaitedBlock, BlockStage, CatchUpReport, EvidenceReport
+from consensus.report import (
+    PARTICIPATION_VIEWS,
+    AwaitedBlock,
+    BlockStage,
+    CatchUpReport,
+    EvidenceReport,
+)
 from consensus.watch import SeenEvidence
 from primitives.certificates import VoteKind
 from tests.helpers.consensus import (
@@ -153,6 +159,26 @@ def test_a_block_whose_ancestor_is_missing_is_missing() -> None:
     assert report.awaited == AwaitedBlock(2, 2, BlockStage.MISSING)
     assert report.unfinal_blocks == 1
     assert report.unfinal_with_transactions == 0
+
+
+def test_who_voted_in_the_last_views_is_counted() -> None:
+    bench = WatchedBench(own_index=None)
+    parent, certificate = GENESIS, None
+    for view in range(1, PARTICIPATION_VIEWS + 4):
+        if view == 5:
+            bench.hear(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, view)))
+            continue
+        gap = [certify(VoteKind.VIEW_CHANGE, 5)] if view == 6 else []
+        proposal = make_pre_prepare(make_header(parent, view), b"", certificate, gap)
+        certificate = certify(VoteKind.PREPARE, view, proposal.block_id, signers=(1, 2, 3))
+        parent = proposal.header
+        bench.hear(1, CertificateMessage(certificate))
+    for view in (17, 18):
+        bench.hear(0, make_vote(VoteKind.VIEW_CHANGE, view, validator=0))
+    report = bench.report()
+    assert report.view == PARTICIPATION_VIEWS + 4
+    assert report.recent_prepared_views == PARTICIPATION_VIEWS - 1
+    assert [each.recent_votes for each in report.validators] == [2, 15, 15, 15]
 
 
 def test_waiting_begins_with_work() -> None:

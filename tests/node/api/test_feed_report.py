@@ -56,6 +56,7 @@ def validators(index: int) -> st.SearchStrategy[ValidatorReport]:
         claimed_height=st.none() | COUNTERS,
         clock_offset_ms=st.none() | OFFSETS,
         votes=st.lists(TEXTS, max_size=3).map(tuple),
+        recent_votes=COUNTERS,
     )
 
 
@@ -160,9 +161,9 @@ def test_a_report_that_speaks_of_what_it_does_not_list_is_refused(report: Consen
 def test_an_unknown_stage_and_a_vote_that_is_no_text_are_refused() -> None:
     report = replace(HEALTHY, awaited=AwaitedBlock(1, 1, BlockStage.MISSING))
     value: Any = codec.decode(encode_report(report), bytes_max=REPORT_BYTES_MAX, depth_max=6)
-    value[23][2] = "lost"
+    value[24][2] = "lost"
     with pytest.raises(InvalidInputError, match="stage"):
         decode_report(codec.encode(value))
-    value[23][2], value[22][0][10] = "missing", [7]
+    value[24][2], value[23][0][10] = "missing", [7]
     with pytest.raises(InvalidInputError, match="no text"):
         decode_report(codec.encode(value))

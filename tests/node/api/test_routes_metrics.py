@@ -59,6 +59,8 @@ def test_a_healthy_node_is_told_in_full(scene: ApiScene) -> None:
         "quorate_consensus_probation": 0,
     }
     assert {name: metrics[name].value for name in values} == values
+    # No view with a block yet.
+    assert "quorate_consensus_validator_participation_ratio" not in metrics
     info = metrics["quorate_build_info"].samples
     assert info == {(("version", "1.2.3"), ("name", "member-0")): 1}
 
@@ -98,6 +100,14 @@ def test_what_is_wrong_is_told(scene: ApiScene) -> None:
     diagnosis = metrics["quorate_consensus_diagnosis"].samples
     assert len(diagnosis) == len(DiagnosisCode)
     assert [labels for labels, value in diagnosis.items() if value] == [(("code", "halted"),)]
+
+
+def test_who_votes_is_told(scene: ApiScene) -> None:
+    report = scene.node.consensus
+    voting = tuple(replace(each, recent_votes=4 * each.index) for each in report.validators)
+    scene.node.consensus = replace(report, recent_prepared_views=16, validators=voting)
+    ratios = read(scene)["quorate_consensus_validator_participation_ratio"].samples
+    assert list(ratios.values()) == [0, 0.25, 0.5, 0.75]
 
 
 def test_a_gap_of_unknown_size_is_no_number(scene: ApiScene) -> None:

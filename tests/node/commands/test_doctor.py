@@ -95,8 +95,8 @@ def test_a_well_node_is_said_to_be_well(
     assert lines[2].startswith("Idle: nothing is waiting.")
     assert "What to do" not in visit.text
     assert "epoch 0, view 1 led by beta, final height 0" in lines
-    assert "alpha      this node   -                            -" in lines
-    assert "beta       connected   0.0 s ago: STATUS of view 1  -" in lines
+    assert "alpha      this node   -                            0 of 0  -" in lines
+    assert "beta       connected   0.0 s ago: STATUS of view 1  0 of 0  -" in lines
 
 
 def test_a_missing_quorum_is_explained_and_the_validators_are_listed(
