@@ -52,6 +52,7 @@ from ledger.codes import (
     NONCE_USED,
     OK,
 )
+from ledger.divergence import Trace
 from ledger.errors import TransactionFailedError
 from ledger.executed_block import ExecutedBlock
 from ledger.execution import BlockExecution
@@ -109,6 +110,7 @@ class BlockExecutor:
         header: BlockHeader,
         transactions: Sequence[Transaction],
         parent: ExecutedBlock | None = None,
+        trace: Trace | None = None,
     ) -> ExecutedBlock:
         """Execute a block that `ledger.admission.check_block` accepted.
 
@@ -117,6 +119,7 @@ class BlockExecutor:
         header : of the block.
         transactions : of its body; payloads may be left to the payload reader.
         parent : the block before, or None if that is the final tip of the store.
+        trace : shown what each transaction left behind, to compare executions.
 
         Raises
         ------
@@ -130,7 +133,11 @@ class BlockExecutor:
         state.put(CHAIN_PARENT, self._describe_parent(header, parent))
         state.keep()
         run = self._start_run(header, transactions, lineage, state)
-        receipts = [run.execute(transaction) for transaction in transactions]
+        receipts: list[Receipt] = []
+        for transaction in transactions:
+            receipts.append(run.execute(transaction))
+            if trace is not None:
+                trace(receipts[-1], state.written, run.models.arrays)
         run.pay_proposer(header.proposer)
         close_block(state, header.height, run.parameters)
         chunks = run.models.finish(state, header.height, header.timestamp_ms)

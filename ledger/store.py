@@ -89,6 +89,10 @@ class TipState:
         self._records.put(key, record)
         return record
 
+    def forget(self) -> None:
+        """Forget every record that was read or written."""
+        self._records = BoundedCache(RECORDS_MAX)
+
     def remember(self, key: bytes, record: Record | None) -> None:
         """Take note of what the key holds from now on."""
         self._records.put(key, record)
@@ -216,6 +220,13 @@ class LedgerStore(LedgerReader):
         for name, arrays in block.models.items():
             self._models.put(name, arrays)
         block.parent = None
+
+    def forget_cached(self) -> None:
+        """Forget what is remembered of the tip, so that everything is read from the disk anew."""
+        self._tip = None
+        self._nodes = BoundedCache(TREE_NODES_MAX)
+        self._models = BoundedCache(MODEL_BYTES_MAX, total_bytes)
+        self.tip_state.forget()
 
     def get_node(self, key: bytes) -> bytes | None:
         """Return a node of the state tree."""

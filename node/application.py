@@ -197,6 +197,7 @@ class Node:
             service,
             _read_clocks,
             reporter.report,
+            lambda _: None,
             self._stop_broken,
         )
         return _Parts(disks, mempool, service, network, driver, submissions, reporter)
@@ -204,23 +205,18 @@ class Node:
     def _make_starter(self, disks: Disks) -> EpochStarter:
         reader = LedgerReader(disks.database)
         records = disks.log.records()
-        highest_epoch = find_highest_epoch(records)
+        # Read again for a later epoch only if an earlier life of this node had got that far.
+        begun_epoch = find_highest_epoch(records)
         is_first = True
         history = disks.history
 
-        def load_records() -> SigningRecords:
-            # Read again for a later epoch only if an earlier life of this node had got that far.
-            nonlocal is_first
-            if is_first:
-                is_first = False
-                return SigningRecords(
-                    records, history.must_observe, history.sign_floor_view, history.is_accepted
-                )
-            later = disks.log.records() if highest_epoch > first_epoch else ()
-            return SigningRecords(later, False, history.sign_floor_view, history.is_accepted)
+        def load_records(epoch: int) -> SigningRecords:
+            nonlocal begun_epoch, is_first
+            lost = is_first and history.must_observe
+            found = disks.log.records() if epoch <= begun_epoch or is_first else []
+            is_first, begun_epoch = False, max(epoch, begun_epoch)
+            return SigningRecords(found, lost, history.sign_floor_view, history.is_accepted)
 
-        parameters = disks.store.parameters()
-        first_epoch = parameters.epoch_of(disks.store.tip().height + 1)
         return EpochStarter(
             reader, self._settings.consensus, self._load_signers, load_records, self._watch
         )
@@ -273,6 +269,7 @@ class Node:
                 post=driver.post,
                 send=PeerMessageDoor(network).send,
                 on_final=_Publisher(feed, parts, lambda: self._read_registry(parts.disks)).publish,
+                on_execution_failed=lambda _, error: self._stop_broken(error),
                 on_broken=self._stop_broken,
                 read_wall_ms=read_wall_ms,
             )

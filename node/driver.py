@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 
 from consensus.events import ClockReading
-from node.turns import ConsensusTurns, EpochCore, LedgerDoor, MessageDoor, RecordLog
+from node.turns import ConsensusTurns, EpochCore, LedgerDoor, MessageDoor, RecordLog, TurnCallbacks
 from primitives.evidence import Evidence
 
 __all__ = ["ConsensusDriver"]
@@ -26,7 +26,7 @@ class ConsensusDriver:
 
     Parameters
     ----------
-    begin, wal, messages, ledger, read_clocks, report_evidence
+    begin, wal, messages, ledger, read_clocks, report_evidence, on_alarm
         See :class:`node.turns.ConsensusTurns`.
     on_broken
         Called once, with the reason, when the node must stop.
@@ -40,13 +40,19 @@ class ConsensusDriver:
         ledger: LedgerDoor,
         read_clocks: Callable[[], ClockReading],
         report_evidence: Callable[[Evidence], None],
+        on_alarm: Callable[[str], None],
         on_broken: Callable[[BaseException], None],
     ) -> None:
         self._on_broken = on_broken
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.turns = ConsensusTurns(
-            begin, wal, messages, ledger, read_clocks, self._wake.set, report_evidence
+            begin,
+            wal,
+            messages,
+            ledger,
+            read_clocks,
+            TurnCallbacks(self._wake.set, report_evidence, on_alarm),
         )
         self.post = self.turns.post
         self.post_bytes = self.turns.post_bytes

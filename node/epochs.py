@@ -121,7 +121,7 @@ class EpochStarter:
         Returns the signers that this node has, by public key; asked anew for each epoch, so that
         a key laid ready before takes over by itself.
     load_records
-        Returns what is known of what they have signed.
+        Returns what is known, in an epoch, of what they have signed.
     watch
         Looks on, over all epochs.
     """
@@ -131,7 +131,7 @@ class EpochStarter:
         reader: LedgerReader,
         settings: ConsensusSettings,
         load_signers: Callable[[], dict[bytes, Signer]],
-        load_records: Callable[[], SigningRecords],
+        load_records: Callable[[int], SigningRecords],
         watch: Watch,
     ) -> None:
         self._reader = reader
@@ -148,7 +148,8 @@ class EpochStarter:
         validators = self._read(CHAIN_VALIDATORS, decode_validators)
         roster = self._read(CHAIN_ROSTER, decode_roster)
         own_index, signer = self._find_own_seat(validators)
-        signed = self._load_records()
+        epoch = parameters.epoch_of(tip.height + 1)
+        signed = self._load_records(epoch)
         _, certificate = self._reader.certificate(tip.height)
         recovered = Recovered(
             final_header=self._reader.header(tip.height),
@@ -159,7 +160,7 @@ class EpochStarter:
             lost_votes_accepted=signed.lost_votes_accepted,
         )
         core: Core = WatchedCore(
-            self._make_parameters(parameters, parameters.epoch_of(tip.height + 1)),
+            self._make_parameters(parameters, epoch),
             validators.to_validator_set(),
             own_index,
             signer,

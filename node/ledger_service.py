@@ -110,6 +110,8 @@ class LedgerCallbacks:
         Sends an answer to a member, by number.
     on_final
         Called for every final block once it is on disk.
+    on_execution_failed
+        Called when executing a block raised something; it is not answered.
     on_broken
         Called when the node must stop.
     read_wall_ms
@@ -119,6 +121,7 @@ class LedgerCallbacks:
     post: Callable[[Event], None]
     send: Callable[[int, Message], None]
     on_final: Callable[[FinalBlock], None]
+    on_execution_failed: Callable[[ExecuteBlock, Exception], None]
     on_broken: Callable[[BaseException], None]
     read_wall_ms: Callable[[], int]
 
@@ -261,7 +264,21 @@ class LedgerService:
         def executed(result: ExecutedBlock) -> None:
             self._tell.post(BlockExecuted(block.block_id, result.state_root))
 
-        self._hand_over(self._threads.ledger, lambda: self._execute(block), executed)
+        def failed(error: Exception) -> None:
+            # Without an answer the core never commits to the block; what else to do is decided
+            # where divergences are.
+            self._tell.on_execution_failed(action, error)
+
+        self._hand_over(self._threads.ledger, lambda: self._execute(block), executed, failed=failed)
+
+    def forget_executed(self, then: Callable[[], None]) -> None:
+        """Forget every speculative result and whatever is remembered of the final state."""
+
+        def forget() -> None:
+            self._executed.clear()
+            self._store.forget_cached()
+
+        self._hand_over(self._threads.ledger, forget, lambda _: then())
 
     def build(self, action: BuildBlock) -> None:
         """Choose the next block's transactions now; answers ``BlockBuilt``."""
@@ -506,6 +523,7 @@ class LedgerService:
         work: Callable[[], ResultT],
         done: Callable[[ResultT], None],
         refused: Callable[[InvalidInputError], None] | None = None,
+        failed: Callable[[Exception], None] | None = None,
     ) -> None:
         """Run ``work`` on a thread and ``done`` on the event loop with what it returned."""
         future = self._loop.run_in_executor(executor, work)
@@ -521,6 +539,8 @@ class LedgerService:
             try:
                 if refused is not None and isinstance(error, InvalidInputError):
                     refused(error)
+                elif failed is not None and isinstance(error, Exception):
+                    failed(error)
                 else:
                     done(finished.result())
             except Exception as failure:

@@ -67,6 +67,7 @@ __all__ = [
     "LedgerDoor",
     "MessageDoor",
     "RecordLog",
+    "TurnCallbacks",
 ]
 
 logger = logging.getLogger(__name__)
@@ -143,6 +144,25 @@ class LedgerDoor(Protocol):
         """Call back once every block handed to :meth:`finalize` so far is durable."""
 
 
+@dataclass(frozen=True, slots=True)
+class TurnCallbacks:
+    """What the turns tell the rest of the node; a callback must not wait.
+
+    Parameters
+    ----------
+    wake
+        There is something to do for a turn.
+    report_evidence
+        Evidence was found that the ledger should hold.
+    on_alarm
+        Consensus raised an alarm of this code.
+    """
+
+    wake: Callable[[], None]
+    report_evidence: Callable[[Evidence], None]
+    on_alarm: Callable[[str], None]
+
+
 class ConsensusTurns:
     """The queue of events, and the turns that empty it; one at a time.
 
@@ -156,10 +176,8 @@ class ConsensusTurns:
         Where actions go.
     read_clocks
         The two clocks of this process.
-    wake
-        Called when there is something to do for a turn.
-    report_evidence
-        Brings evidence into the ledger.
+    callbacks
+        Whom to tell of what.
     """
 
     def __init__(
@@ -169,19 +187,18 @@ class ConsensusTurns:
         messages: MessageDoor,
         ledger: LedgerDoor,
         read_clocks: Callable[[], ClockReading],
-        wake: Callable[[], None],
-        report_evidence: Callable[[Evidence], None],
+        callbacks: TurnCallbacks,
     ) -> None:
         self._begin = begin
         self._wal = wal
         self._messages = messages
         self._ledger = ledger
         self._read_clocks = read_clocks
-        self._wake = wake
-        self._report_evidence = report_evidence
+        self._tell = callbacks
         self._running = begin()
         self._events: deque[Event] = deque()
         self._is_switching = False
+        self._is_suspended = False
         self._work_known = False
         self.counters: Counter[str] = Counter()
 
@@ -206,12 +223,13 @@ class ConsensusTurns:
 
     def post(self, event: Event) -> None:
         """Put an event into the queue; peers in it are members by number."""
-        self._events.append(event)
-        self._wake()
+        if not self._is_suspended:
+            self._events.append(event)
+            self._tell.wake()
 
     def post_bytes(self, number: int, data: bytes) -> None:
         """Put a member's message into the queue, or count why not."""
-        if len(self._events) >= EVENTS_WAITING_MAX:
+        if self._is_suspended or len(self._events) >= EVENTS_WAITING_MAX:
             self.counters["messages_dropped"] += 1
             return
         try:
@@ -224,7 +242,7 @@ class ConsensusTurns:
 
     def compute_wait_ms(self) -> int | None:
         """Return how long there is nothing to do unless woken; None if for ever."""
-        if self._is_switching:
+        if self._is_switching or self._is_suspended:
             return None
         if self._events:
             return 0
@@ -235,7 +253,7 @@ class ConsensusTurns:
 
     def take_turn(self) -> None:
         """Do what is to be done now."""
-        if self._is_switching:
+        if self._is_switching or self._is_suspended:
             return
         core = self.core
         actions: list[Action] = []
@@ -256,6 +274,18 @@ class ConsensusTurns:
         if self._is_switching:
             self._ledger.after_finality(self._begin_epoch)
 
+    def begin_again(self) -> None:
+        """Go on with a new core made of what is on disk, once everything final is there."""
+        self._is_switching = True
+        # What the ledger answered to the old core is not what the new one asks for.
+        self._events.clear()
+        self._ledger.after_finality(self._begin_epoch)
+
+    def suspend(self) -> None:
+        """Take no more turns and drop what comes: an operator has to act."""
+        self._is_suspended = True
+        self._events.clear()
+
     def _begin_epoch(self) -> None:
         """Go on with the next epoch's core; the last block of this one is durable."""
         self._running = self._begin()
@@ -269,7 +299,7 @@ class ConsensusTurns:
             self.core.state.validators.count,
         )
         self.start()
-        self._wake()
+        self._tell.wake()
 
     def _seat(self, event: Event) -> Event:
         """Return an event with the validator index of the member that it names by number."""
@@ -329,12 +359,13 @@ class ConsensusTurns:
                 logger.error(
                     "validator %d broke a vote rule: %s", evidence.validator, evidence.kind.name
                 )
-                self._report_evidence(evidence)
+                self._tell.report_evidence(evidence)
             case ReportPeer(peer, code):
                 self.counters[f"peer_fault_{code}"] += 1
                 logger.warning("peer %d sent what no correct peer sends: %s", peer, code)
             case RaiseAlarm(code, text):
                 self.counters[f"alarm_{code}"] += 1
                 logger.error("alarm %s: %s", code, text)
+                self._tell.on_alarm(code)
             case _:
                 assert_never(action)

@@ -45,6 +45,7 @@ def test_nothing_is_pruned_behind_a_block_that_the_disk_refused() -> None:
                     post=lambda event: done.append("event"),
                     send=lambda peer, response: done.append("blocks"),
                     on_final=lambda block: done.append("final"),
+                    on_execution_failed=lambda _, error: broken.append(error),
                     on_broken=broken.append,
                     read_wall_ms=lambda: 0,
                 )
