@@ -189,6 +189,8 @@ class LedgerService:
         self._mempool = mempool
         self._threads = threads
         self._executed: dict[bytes, ExecutedBlock] = {}
+        # The transactions of the block that was built last, by the root of its body.
+        self._built: dict[bytes, list[Transaction]] = {}
         self._nonces: dict[AccountId, int] = {}
         self._reader = LedgerReader(database)
         self._final_height = store.tip().height
@@ -260,6 +262,7 @@ class LedgerService:
     def execute(self, action: ExecuteBlock) -> None:
         """Execute a block on the ledger thread; answers ``BlockExecuted``."""
         block = action.block
+        self._remember_own(block)
 
         def executed(result: ExecutedBlock) -> None:
             self._tell.post(BlockExecuted(block.block_id, result.state_root))
@@ -285,11 +288,13 @@ class LedgerService:
         transactions: list[Transaction] = []
         if not action.must_be_empty:
             transactions = self._select(action)
+        body_root = compute_body_root(transactions)
+        self._built = {body_root: transactions}
         built = BlockBuilt(
             view=action.view,
             parent_id=action.parent.block_id,
             body=encode_body(transactions),
-            body_root=compute_body_root(transactions),
+            body_root=body_root,
             timestamp_ms=self._tell.read_wall_ms(),
         )
         if not self._ends_epoch(action.parent.height + 1):
@@ -362,6 +367,12 @@ class LedgerService:
         """Wait until both threads have done what was handed over."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _remember_own(self, block: Block) -> None:
+        """Note what our own block holds: it was never judged, so nobody else has."""
+        transactions = self._built.get(block.header.body_root)
+        if transactions is not None and self._unfinal.get(block.block_id) is None:
+            self._unfinal.put(make_unfinal_block(block.header, block.body, transactions))
 
     def _ends_epoch(self, height: int) -> bool:
         parameters = self.parameters
