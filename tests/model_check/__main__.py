@@ -1,7 +1,8 @@
 """``python -m tests.model_check``: search through the real core, breadth first, and count.
 
 Bounds: four validators, the views asked for, two Byzantine blocks on every earlier block in each
-view with a Byzantine leader, one block in each other. Nothing else is bounded.
+view with a Byzantine leader, one block in each other, and the restarts asked for. Nothing else is
+bounded.
 """
 
 from __future__ import annotations
@@ -60,12 +61,11 @@ def show_bugs() -> int:
     missed = 0
     print(f"{'planted bug':<28} {'leaders':<8} {'states':>8} {'seconds':>8}  what is violated")
     for name, plant in PLANTED_BUGS.items():
-        if name == RESTARTS_ONLY:
-            continue
+        reduction = Reduction(restarts_max=name == RESTARTS_ONLY)
         started = time.monotonic()
         for views in (1, 2, 3):
             with plant():
-                result = Search((0,) * views, deadline_s=600).run()
+                result = Search((0,) * views, reduction=reduction, deadline_s=600).run()
             if result.violations:
                 break
         text = result.violations[0].text if result.violations else "NOTHING"
@@ -84,6 +84,7 @@ def main() -> int:
     parser.add_argument("--byzantine", type=int, default=1, help="2 checks that culprits are named")
     parser.add_argument("--unreduced", action="store_true", help="leave nothing out")
     parser.add_argument("--finality", action="store_true", help="cores learn commit certificates")
+    parser.add_argument("--restarts", type=int, default=0, help="of each correct validator")
     parser.add_argument("--states", type=int, default=20_000_000, help="stop a search beyond")
     parser.add_argument("--bugs", action="store_true", help="how soon planted bugs are found")
     options = parser.parse_args()
@@ -91,7 +92,7 @@ def main() -> int:
         return show_bugs()
     every = options.all or options.views != 3 or options.byzantine != 1
     schedules = list_schedules(options.views, options.byzantine) if every else DEFAULT_SCHEDULES
-    reduction = Reduction(not options.unreduced, options.finality)
+    reduction = Reduction(not options.unreduced, options.finality, options.restarts)
     started = time.monotonic()
     states = violations = 0
     print(f"{HEAD} {'local':>7} {'core runs':>9} {'forks':>8} {'seconds':>8}")

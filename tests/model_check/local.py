@@ -18,7 +18,8 @@ from consensus.actions import (
     Broadcast,
     BuildBlock,
     ExecuteBlock,
-    RaiseAlarm,
+    FinalizeBlocks,
+    Persist,
     ReportEvidence,
     Send,
     ValidateBlock,
@@ -45,7 +46,7 @@ from consensus.messages import (
 )
 from consensus.recovery import Recovered
 from consensus.votes import ViewRecord
-from primitives.certificates import VoteKind
+from primitives.certificates import Certificate, VoteKind
 from tests.helpers.consensus import (
     GENESIS,
     WALL_START_MS,
@@ -108,20 +109,28 @@ class Replica:
         self.now_ms = 1_000
         self.sent = 0
         self.evidence: list[Evidence] = []
-        self.alarms: list[str] = []
         # Certificates are learnt as if all the others had signed; whose votes they were is no fact.
         self.signers = tuple(each for each in range(4) if each != index)
-        signature = SIGNATURES[index]
+        self.records: list[bytes] = []
+        self.restarts = -1
+        self.final = GENESIS
+        self.final_certificate: Certificate | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Start a core with what is on disk."""
+        self.restarts += 1
+        signature = SIGNATURES[self.index]
         self.core = Core(
             PARAMETERS,
             VALIDATORS,
-            index,
+            self.index,
             lambda message: signature,
-            Recovered(GENESIS, None),
+            Recovered(self.final, self.final_certificate, self.records),
             verify,
         )
         # Views beyond the bound are led by a validator that stays silent.
-        leaders = (*universe.leaders, *(BYZANTINE,) * 8)
+        leaders = (*self.universe.leaders, *(BYZANTINE,) * 8)
         self.core.state.leaders = PatientLeaders(VALIDATORS.count, leaders)
         self._perform(self.core.start(self.clock))
         self._step(WorkChanged(True))
@@ -135,6 +144,8 @@ class Replica:
         universe = self.universe
         if position == universe.timeout:
             self._time_out()
+        elif position == universe.restart:
+            self._start()
         elif position >= len(universe.subjects):
             block = universe.blocks[position - len(universe.subjects)]
             self._step(MessageReceived(block.header.proposer, block))
@@ -189,13 +200,19 @@ class Replica:
             case Send(peer, BlockRequest(block_id)):
                 wanted = universe.blocks[universe.numbers[block_id]]
                 return MessageReceived(peer, BlockResponse(wanted))
+        self._note(action)
+        return None
+
+    def _note(self, action: Action) -> None:
+        match action:
             case Broadcast(Vote() | PrePrepare() as message):
                 self._note_sent(message)
+            case Persist(record):
+                self.records.append(record)
+            case FinalizeBlocks(blocks, certificate):
+                self.final, self.final_certificate = blocks[-1].header, certificate
             case ReportEvidence(evidence):
                 self.evidence.append(evidence)
-            case RaiseAlarm(code):
-                self.alarms.append(code)
-        return None
 
     def _note_sent(self, message: Vote | PrePrepare) -> None:
         universe = self.universe
@@ -244,10 +261,12 @@ class Reduction:
         decides what they propose); views are entered one by one; a block is seen when it can be
         prepared; a view is not left as long as a Byzantine block can be prepared in it.
     finality : cores learn commit certificates. They can exist in any case.
+    restarts_max : how often a core may die and come back.
     """
 
     is_on: bool = True
     finality: bool = False
+    restarts_max: int = 0
 
 
 class LocalSystem:
@@ -300,7 +319,7 @@ class LocalSystem:
 
     def list_preparable(self, state: LocalState) -> int:
         """List the Byzantine blocks that a core in this state would prepare, as event bits."""
-        blocks = state.candidates & self.universe.always & ~self.universe.timeout_mask
+        blocks = state.candidates & self.universe.always & (self.universe.timeout_mask - 1)
         return sum(
             1 << position
             for position in iterate_bits(blocks)
@@ -308,10 +327,13 @@ class LocalSystem:
         )
 
     def _is_block(self, position: int) -> bool:
-        return len(self.universe.subjects) <= position != self.universe.timeout
+        return len(self.universe.subjects) <= position < self.universe.timeout
 
     def _note(self, replica: Replica, path: tuple[int, ...]) -> LocalState:
-        key = (fingerprint(replica), replica.sent)
+        key: Hashable = (fingerprint(replica), replica.sent)
+        if replica.restarts < self.reduction.restarts_max:
+            # What is on disk matters as long as it may be read again.
+            key = (key, replica.restarts, frozenset(replica.records))
         state = self._by_fingerprint.get(key)
         if state is None:
             final = replica.core.state.tree.final.block_id
@@ -377,14 +399,19 @@ class LocalSystem:
         )
 
     def _list_others(self, replica: Replica) -> int:
-        """List the blocks of the view, and the timeout if the view is within the bound."""
+        """List the restart, the blocks of the view, and the timeout if the view is in bounds."""
         universe, state = self.universe, replica.core.state
+        restart = (replica.restarts < self.reduction.restarts_max) << universe.restart
         if state.is_halted or state.view > universe.views:
-            return 0
-        return universe.timeout_mask | sum(
-            1 << universe.position_of_block(number)
-            for number, block in enumerate(universe.blocks)
-            if block.header.view == state.view
+            return restart
+        return (
+            restart
+            | universe.timeout_mask
+            | sum(
+                1 << universe.position_of_block(number)
+                for number, block in enumerate(universe.blocks)
+                if block.header.view == state.view
+            )
         )
 
 

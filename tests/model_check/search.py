@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from primitives.certificates import VoteKind
 from tests.model_check.local import LocalState, LocalSystem, Reduction, Replica
-from tests.model_check.universe import VALIDATORS, Universe, iterate_bits
+from tests.model_check.universe import GENESIS_NUMBER, VALIDATORS, Universe, iterate_bits
 
 __all__ = ["Result", "Search", "Violation"]
 
@@ -108,7 +108,7 @@ class Search:
         self.systems = [systems[each if each in leaders else followers[0]] for each in self.order]
         # Correct votes that a certificate needs besides those of the Byzantine.
         self.needed = VALIDATORS.quorum - byzantine
-        self._checked: dict[int, Contradiction | None] = {}
+        self._checked: dict[tuple[int, frozenset[int]], Contradiction | None] = {}
         self._reported: set[Contradiction] = set()
 
     def run(self) -> Result:
@@ -156,9 +156,9 @@ class Search:
         return key
 
     @property
-    def certified_sets(self) -> list[int]:
+    def certified_sets(self) -> set[int]:
         """What certificates could exist side by side in the states that were seen."""
-        return list(self._checked)
+        return {certified for certified, _ in self._checked}
 
     def certified(self, state: tuple[LocalState, ...]) -> int:
         """Return the subjects for which a certificate can exist."""
@@ -213,9 +213,11 @@ class Search:
 
     def _check(self, state: tuple[LocalState, ...], result: Result) -> None:
         certified = self.certified(state)
-        if certified not in self._checked:
-            self._checked[certified] = self._find_contradiction(certified)
-        found = self._checked[certified]
+        finals = frozenset([each.final for each in state])
+        if (certified, finals) not in self._checked:
+            found = self._find_contradiction(certified) or self._find_fork(certified, finals)
+            self._checked[certified, finals] = found
+        found = self._checked[certified, finals]
         if found is None:
             return
         if self.universe.byzantine > VALIDATORS.faults_max:
@@ -225,6 +227,19 @@ class Search:
             self._reported.add(found)
             paths = tuple(each.path for each in state)
             result.violations.append(Violation(*found, paths))
+
+    def _find_fork(self, certified: int, finals: frozenset[int]) -> Contradiction | None:
+        """Return a block that a core has made final without a certificate of it or a descendant."""
+        universe = self.universe
+        committed = [
+            universe.subjects[position].block
+            for position in iterate_bits(certified)
+            if universe.subjects[position].kind is VoteKind.COMMIT
+        ]
+        for final in finals - {GENESIS_NUMBER}:
+            if not any(universe.is_ancestor(final, block) for block in committed):
+                return f"block {universe.name(final)} is final and not committed", -1, -1
+        return None
 
     def _find_contradiction(self, certified: int) -> Contradiction | None:
         """Return two certificates that contradict each other, those of one view first."""

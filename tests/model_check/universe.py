@@ -3,8 +3,8 @@
 Validators below ``byzantine`` are the Byzantine ones. A Byzantine leader may propose two blocks on
 every earlier block and on genesis; a correct leader one, and which one is up to its core. A
 *subject* is what a vote or certificate speaks of; an *event* is what can happen to a correct core:
-it learns the certificate of a subject, is shown a block, or gives its view up. Sets of subjects and
-events are integers, one bit each.
+it learns the certificate of a subject, is shown a block, gives its view up, or dies and comes back
+with its records. Sets of subjects and events are integers, one bit each.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ class Universe:
         self.subjects_mask = (1 << len(self.subjects)) - 1
         self.timeout = len(self.subjects) + len(self.blocks)
         self.timeout_mask = 1 << self.timeout
+        self.restart = self.timeout + 1
         # Blocks that their leader can show at any time.
-        self.always = self.timeout_mask
+        self.always = self.timeout_mask | 1 << self.restart
         for number, block in enumerate(self.blocks):
             if block.header.proposer < byzantine:
                 self.always |= 1 << self.position_of_block(number)
@@ -109,6 +110,8 @@ class Universe:
         """Say in short what an event is."""
         if position == self.timeout:
             return "times out"
+        if position == self.restart:
+            return "restarts"
         if position >= len(self.subjects):
             return f"sees block {self.name(position - len(self.subjects))}"
         subject = self.subjects[position]
