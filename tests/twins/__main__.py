@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import islice
 from multiprocessing import Pool
 
-from tests.twins.classes import CLASSES
+from tests.twins.classes import CLASSES, DEEP_CLASSES
 from tests.twins.planted_bugs import PLANTED_BUGS
 from tests.twins.play import play
 from tests.twins.scenario import Scenario
@@ -78,6 +78,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the scenarios that are drawn")
     parser.add_argument("--stride", type=int, default=1, help="play every so many-th scenario")
     parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--deep", action="store_true", help="instead: everything of three views")
     parser.add_argument("--bugs", action="store_true", help="how soon planted bugs are found")
     options = parser.parse_args()
     if options.bugs:
@@ -87,7 +88,7 @@ def main() -> int:
     started = time.monotonic()
     print(f"{'class':<42} {'played':>7} {'seconds':>8} {'blocks':>8} {'with evidence':>14}")
     with Pool(options.workers) as pool:
-        for each in CLASSES:
+        for each in DEEP_CLASSES if options.deep else CLASSES:
             since = time.monotonic()
             scenarios = islice(each.make(options.seed), 0, None, options.stride)
             counts, breaks = play_all(pool.imap_unordered(play_safely, scenarios, chunksize=64))

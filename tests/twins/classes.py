@@ -18,7 +18,7 @@ from tests.twins.scenario import (
     sample_restarts,
 )
 
-__all__ = ["CLASSES", "ScenarioClass"]
+__all__ = ["CLASSES", "DEEP_CLASSES", "ScenarioClass"]
 
 VIEWS_MAX = 6
 
@@ -41,8 +41,8 @@ def _enumerate_partitions(seed: int, *, views: int, sides_max: int) -> Iterator[
     return enumerate_scenarios(views, list_partitions(sides_max))
 
 
-def _enumerate_audiences(seed: int) -> Iterator[Scenario]:
-    return enumerate_scenarios(2, list_audiences())
+def _enumerate_audiences(seed: int, *, views: int) -> Iterator[Scenario]:
+    return enumerate_scenarios(views, list_audiences())
 
 
 def _sample(
@@ -60,7 +60,7 @@ def _sample(
 
 CLASSES = (
     ScenarioClass("all partitions, 2 views", partial(_enumerate_partitions, views=2, sides_max=5)),
-    ScenarioClass("all audiences of twins, 2 views", _enumerate_audiences),
+    ScenarioClass("all audiences of twins, 2 views", partial(_enumerate_audiences, views=2)),
     ScenarioClass("all two sides, 3 views", partial(_enumerate_partitions, views=3, sides_max=2)),
     ScenarioClass(
         "drawn partitions, 3 to 6 views",
@@ -79,3 +79,9 @@ CLASSES = (
         partial(_sample, draw=sample_restarts, views_min=1, count=15_000),
     ),
 )
+
+DEEP_CLASSES = (
+    ScenarioClass("all partitions, 3 views", partial(_enumerate_partitions, views=3, sides_max=5)),
+    ScenarioClass("all audiences of twins, 3 views", partial(_enumerate_audiences, views=3)),
+)
+"""812,110 and 1,410,060 scenarios: four or five hours, or a part of them by a stride."""

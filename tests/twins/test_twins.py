@@ -63,6 +63,20 @@ def test_twins_that_lead_two_sides_are_caught_when_the_sides_meet() -> None:
     assert outcome.evidence >= {EvidenceKind.DOUBLE_PREPARE}
 
 
+def test_a_block_of_one_twin_becomes_final_on_the_side_that_has_a_quorum() -> None:
+    sides = (make_sides((0, 0, 0, 1, 1)),) * KINDS
+    outcome = play(Scenario((0,), (sides,)))
+    assert outcome.blocks >= 2
+
+
+def test_a_twin_that_lags_votes_twice_and_nothing_comes_of_it() -> None:
+    """The twin hears a correct leader a view later than its original, and both vote."""
+    apart = (make_sides((0, 0, 0, 0, 1)),) * KINDS
+    outcome = play(Scenario((1, 2, 3), (apart, apart, EVERYBODY)))
+    assert EvidenceKind.DOUBLE_PREPARE not in outcome.evidence
+    assert outcome.blocks >= 3
+
+
 def test_twins_that_say_the_same_are_one_validator() -> None:
     outcome = play(Scenario((1, 2, 3, 1), (EVERYBODY,) * 4))
     assert outcome.evidence == frozenset()
