@@ -318,7 +318,11 @@ class Node:
             validator_names=_read_names(LedgerReader(parts.disks.database)),
             final_height=parts.service.final_height,
             mempool=parts.mempool,
-            counters={**parts.driver.turns.counters, **parts.network.statistics()},
+            counters={
+                **parts.submissions.counters,
+                **parts.driver.turns.counters,
+                **parts.network.statistics(),
+            },
         )
         state = parts.driver.turns.core.state
         return build_node_status(facts, state, self._watch, read_monotonic_ms())
