@@ -169,14 +169,18 @@ def _report_cut_off(report: ConsensusReport) -> Diagnosis | None:
     if present >= report.quorum:
         return None
     lacking = report.quorum - present
+    if any(is_present(each) for each in _list_others(report)):
+        advice = "See whether the missing nodes run and can be reached from here."
+    else:
+        advice = "Nobody is heard here: look at this machine's own network first."
     return Diagnosis(
         DiagnosisCode.CUT_OFF,
         Severity.FAILURE,
         f"{tell_standstill(report)}: {present} of {len(report.validators)} validators are"
         f" connected{tell_own_inclusion(report)}, {report.quorum} are needed. Missing:"
         f" {tell_missing(report)}.",
-        f"See whether the missing nodes run and can be reached from here. The chain goes on by"
-        f" itself once {lacking} of them {'is' if lacking == 1 else 'are'} back.",
+        f"{advice} The chain goes on by itself once {lacking} of them"
+        f" {'is' if lacking == 1 else 'are'} back.",
     )
 
 

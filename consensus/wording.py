@@ -97,6 +97,11 @@ def advise_on_lacking(report: ConsensusReport, lacking: Sequence[int]) -> str:
         advice.append(f"See whether {join_names(gone)} can be reached from here and {run}.")
     if mute:
         advice.append(f"Run `quorate doctor` at {join_names(mute)}: connected, but without a vote.")
+    if report.is_observing and report.own_index in lacking:
+        advice.append(
+            "Only if they cannot come back, `quorate start --accept-lost-votes` lets this node vote"
+            " at once; docs/operations/recovery.md says when that is safe."
+        )
     if not advice:
         advice.append("This node itself has not voted: look at its log and at its machine's load.")
     return " ".join(advice)

@@ -194,6 +194,21 @@ def _list_counters(status: NodeStatus) -> Iterator[Metric]:
         yield Metric(
             metric, MetricKind.COUNTER, explanation, _take_samples(left, prefix, "channel")
         )
+    if "accepted" in left:
+        yield _counter(
+            "transactions_accepted_total", "Taken into the mempool.", left.pop("accepted")
+        )
+    refused = [
+        Sample(sample.value, (("source", source), *sample.labels))
+        for source, prefix in (("client", "refused_"), ("peer", "peer_refused_"))
+        for sample in _take_samples(left, prefix, "reason")
+    ]
+    yield Metric(
+        "quorate_transactions_refused_total",
+        MetricKind.COUNTER,
+        "Transactions not taken into the mempool, by where they came from and why.",
+        refused,
+    )
     yield Metric(
         "quorate_messages_refused_total",
         MetricKind.COUNTER,

@@ -107,6 +107,8 @@ def _find_url(home: NodeHome, default_url: str) -> tuple[str, Finding | None]:
     if not api.enabled:
         return default_url, Finding("settings", FindingState.WARNING, "this node serves no API")
     host = "127.0.0.1" if api.host in ("0.0.0.0", "::") else api.host  # noqa: S104
+    if ":" in host:
+        host = f"[{host}]"
     return f"http://{host}:{api.port}", None
 
 
@@ -119,12 +121,15 @@ def _ask(url: str, transport: httpx.BaseTransport | None) -> _Answers:
             ready = client.get("/readyz")
             consensus = client.get("/api/v1/consensus")
             checks = ready.json()["checks"]
-            known = consensus.json() if consensus.status_code == httpx.codes.OK else None
+            told = consensus.json()
+            if consensus.status_code != httpx.codes.OK and told["code"] != "node_unreachable":
+                raise ValueError(told["code"])
+            known = told if consensus.status_code == httpx.codes.OK else None
     except httpx.HTTPError as error:
         text = f"{url} does not answer: {error}"
         return _Answers(Finding("api", FindingState.FAILED, text))
     except (ValueError, KeyError, TypeError):
-        text = f"what answers at {url} is no node of this kind"
+        text = f"what answers at {url} is no node, or one of another version"
         return _Answers(Finding("api", FindingState.FAILED, text))
     return _Answers(
         Finding("api", FindingState.OK, f"{url} answers in {elapsed_ms} ms"), known, checks

@@ -132,6 +132,7 @@ def test_too_few_validators_are_named_with_when_they_were_heard() -> None:
         "No block has become final for 42 s: 2 of 4 validators are connected, this one included,"
         " 3 are needed. Missing: gamma (last heard 41 s ago) and delta (never heard).",
     )
+    assert found.advice.startswith("See whether the missing nodes run")
     assert "once 1 of them is back" in found.advice
 
 
@@ -146,6 +147,7 @@ def test_an_observer_does_not_count_itself_and_says_since_when_it_runs() -> None
         " connected, 3 are needed. Missing: alpha (never heard), beta (never heard), gamma (never"
         " heard) and delta (never heard).",
     )
+    assert found.advice.startswith("Nobody is heard here")
     assert "once 3 of them are back" in found.advice
 
 
@@ -341,12 +343,17 @@ def test_a_node_that_does_not_vote_itself_says_so() -> None:
     assert "This node itself has not voted" in found.advice
     view = make_view(17, has_proposal=True, prepare=(1, 2))
     found = diagnose(make_standing(views=(view,), is_on_probation=True))
+    assert "--accept-lost-votes" in found.advice
     assert (
         "alpha (this node, which only observes because its records were lost) and delta."
         in found.sentence
     )
     found = diagnose(make_standing(views=(view,)))
     assert "alpha (this node) and delta." in found.sentence
+    assert "--accept-lost-votes" not in found.advice
+    others = make_view(17, has_proposal=True, prepare=(0, 1))
+    found = diagnose(make_standing(views=(others,), is_on_probation=True))
+    assert "--accept-lost-votes" not in found.advice
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def test_a_gap_of_unknown_size_is_no_number(scene: ApiScene) -> None:
 
 def test_what_the_node_counts_is_told_with_labels(scene: ApiScene) -> None:
     scene.node.counters = {
+        "accepted": 5,
         "alarm_fork": 9,
         "bytes_received_sync": 70,
         "bytes_sent_sync": 80,
@@ -126,6 +127,8 @@ def test_what_the_node_counts_is_told_with_labels(scene: ApiScene) -> None:
         "evidence": 9,
         "messages_malformed": 2,
         "peer_fault_bad_signature": 9,
+        "peer_refused_nonce_gap": 3,
+        "refused_nonce_gap": 4,
         "peers_connected": 3,
         "queued_bytes": 11,
     }
@@ -135,6 +138,11 @@ def test_what_the_node_counts_is_told_with_labels(scene: ApiScene) -> None:
     assert metrics["quorate_p2p_sent_bytes_total"].samples == {(("channel", "sync"),): 80}
     assert metrics["quorate_p2p_received_bytes_total"].samples == {(("channel", "sync"),): 70}
     assert metrics["quorate_messages_refused_total"].samples == {(("reason", "malformed"),): 2}
+    assert metrics["quorate_transactions_accepted_total"].value == 5
+    assert metrics["quorate_transactions_refused_total"].samples == {
+        (("source", "client"), ("reason", "nonce_gap")): 4,
+        (("source", "peer"), ("reason", "nonce_gap")): 3,
+    }
     # What the report tells is not told twice.
     assert metrics["quorate_events_total"].samples == {(("event", "connections_made"),): 3}
 

@@ -114,7 +114,7 @@ def test_a_missing_quorum_is_explained_and_the_validators_are_listed(
     assert visit.code == 1
     # Nobody is heard any more, so the one that is still connected is missing too.
     assert "1 of 4 validators are connected, this one included, 3 are needed" in lines[2]
-    assert lines[3].startswith("What to do: See whether the missing nodes run")
+    assert lines[3].startswith("What to do: Nobody is heard here")
     assert "view 1 of beta: proposed, VIEW-CHANGE 3 of 3" in lines
     table = [line for line in lines if line.startswith(("alpha ", "beta ", "gamma ", "delta "))]
     assert [line[11:29].strip() for line in table] == [
@@ -229,7 +229,20 @@ def test_what_is_no_node_is_not_taken_for_one(
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
     visit = Visit(capsys, transport)
     assert visit.code == 1
-    assert "is no node of this kind" in visit.text
+    assert "is no node, or one of another version" in visit.text
+
+
+def test_a_node_that_does_not_know_the_question_is_of_another_version(
+    scene: ApiScene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        path = request.url.path.replace("/api/v1/consensus", "/api/v1/unknown")
+        found = scene.http.get(path)
+        return httpx.Response(found.status_code, content=found.content)
+
+    visit = Visit(capsys, httpx.MockTransport(answer))
+    assert visit.code == 1
+    assert "is no node, or one of another version" in visit.text
 
 
 def test_the_url_is_that_of_the_settings(
@@ -240,6 +253,9 @@ def test_the_url_is_that_of_the_settings(
     everywhere = config.replace('host = "127.0.0.1"', 'host = "0.0.0.0"')
     home.config_file.write_text(everywhere.replace("port = 2\n", "port = 77\n"), encoding="utf-8")
     assert "http://127.0.0.1:77 does not answer" in Visit(capsys, NOBODY, home).text
+    sixth = config.replace('host = "127.0.0.1"', 'host = "::1"')
+    home.config_file.write_text(sixth, encoding="utf-8")
+    assert "http://[::1]:2 does not answer" in Visit(capsys, NOBODY, home).text
     assert "http://other:1 does not answer" in Visit(capsys, NOBODY, home, "http://other:1").text
     silent = config.replace("[api]\n", "[api]\nenabled = false\n")
     home.config_file.write_text(silent, encoding="utf-8")
