@@ -1,0 +1,87 @@
+"""Reads a whole version of the state out of the store, in the order of its keys, and lazily.
+
+The store is versioned, so what is read stays the state after one block however far the chain goes
+on meanwhile. Source: docs/spec/snapshots.md §2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from ledger.contribution_records import decode_contribution
+from ledger.key_value import KeyValueReader
+from ledger.layout import (
+    split_versioned_key,
+    versioned_key,
+    versioned_prefix_range,
+    versioned_range,
+)
+from ledger.model_tensors import decode_model_tensors
+from ledger.stored_records import decode_own
+
+__all__ = ["iterate_payload_ids", "iterate_state", "iterate_tensor_chunks"]
+
+_STEPS_MAX: Final = 16
+"""Versions of one key that are stepped over one by one; beyond, seeking is cheaper."""
+
+_REMOVED: Final = 0
+_TENSORS: Final = b"tensor/"
+_CONTRIBUTIONS: Final = b"contribution/"
+
+Pair = tuple[bytes, bytes]
+
+
+def iterate_state(values: KeyValueReader, height: int, prefix: bytes = b"") -> Iterator[Pair]:
+    """Yield the state keys after a block and their values, ascending.
+
+    Parameters
+    ----------
+    values : the store; it may be written to meanwhile.
+    height : of a final block whose state was not pruned.
+    prefix : only keys that start with it.
+    """
+    low, stop = versioned_prefix_range(prefix)
+    while True:
+        for pair, seek in _step(values, height, low, stop):
+            if pair is not None:
+                yield pair
+            if seek is not None:
+                low = seek
+                break
+        else:
+            return
+
+
+def _step(
+    values: KeyValueReader, height: int, low: bytes, stop: bytes
+) -> Iterator[tuple[Pair | None, bytes | None]]:
+    """Yield pairs in order, and where to go on as soon as stepping on would be a waste."""
+    current: bytes | None = None
+    is_settled = False
+    steps = 0
+    for stored, value in values.iterate(low, stop):
+        key, version = split_versioned_key(stored)
+        if key != current:
+            current, is_settled, steps = key, False, 0
+        steps += 1
+        if not is_settled and version <= height:
+            is_settled = True
+            if value[0] != _REMOVED:
+                yield (key, value[1:]), None
+        elif steps > _STEPS_MAX:
+            # Versions come newest first: above the height, or below what was found.
+            yield None, versioned_range(key)[1] if is_settled else versioned_key(key, height)
+
+
+def iterate_tensor_chunks(values: KeyValueReader, height: int) -> Iterator[bytes]:
+    """Yield the hash of every chunk of the current parameters of every model, with repetitions."""
+    for _, value in iterate_state(values, height, _TENSORS):
+        for tensor in decode_own(value, decode_model_tensors).tensors:
+            yield from tensor.chunks
+
+
+def iterate_payload_ids(values: KeyValueReader, height: int) -> Iterator[bytes]:
+    """Yield the transactions whose payloads the state refers to: execution may read them again."""
+    for _, value in iterate_state(values, height, _CONTRIBUTIONS):
+        yield decode_own(value, decode_contribution).transaction_id
