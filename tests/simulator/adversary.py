@@ -25,7 +25,7 @@ from consensus.parameters import VIEW_WINDOW
 from primitives.certificates import Certificate, VoteKind, vote_signing_bytes
 from primitives.hashing import HASH_BYTES, ZERO_HASH
 from primitives.header import BlockHeader
-from tests.helpers.consensus import body_root, sign
+from tests.helpers.consensus import body_root
 from tests.simulator.faults import Kind
 
 __all__ = ["Adversary", "Outgoing"]
@@ -66,7 +66,8 @@ class Adversary:
         self._twins: dict[bytes, PrePrepare] = {}
         # How often it does each thing, in thousandths.
         self.conduct: dict[Kind, int] = {}
-        self.key = b""
+        # With its own key of the epoch that it is in.
+        self.sign: Callable[[bytes], bytes] = bytes
         self.own_index: int | None = None
         self.view = 0
 
@@ -150,7 +151,7 @@ class Adversary:
         return self._sign(stripped, chosen)
 
     def _sign(self, proposal: PrePrepare, header: BlockHeader) -> PrePrepare:
-        signature = sign(self.key, proposal_signing_bytes(header.block_id))
+        signature = self.sign(proposal_signing_bytes(header.block_id))
         return replace(proposal, header=header, signature=signature)
 
     def _rewrite_vote(self, vote: Vote) -> list[Outgoing]:
@@ -195,7 +196,7 @@ class Adversary:
             kind=kind,
             block_id=block_id,
             state_root=state_root,
-            signature=sign(self.key, message),
+            signature=self.sign(message),
         )
 
     def _lie(self, status: Status) -> Status:

@@ -14,11 +14,10 @@ from consensus.catch_up import STAGED_BLOCKS_MAX
 from consensus.core import Core
 from consensus.messages import PrePrepare, Vote
 from consensus.parameters import PEERS_MAX, VIEW_WINDOW
-from primitives.certificates import Certificate, VoteKind, verify_certificate
+from primitives.certificates import Certificate, Verifier, VoteKind, verify_certificate
 from primitives.evidence import Evidence, find_vote_conflict, verify_evidence
-from tests.helpers.consensus import verify
 from tests.simulator.epoch_plan import EpochPlan
-from tests.simulator.ledgers import FinalBlock
+from tests.simulator.ledgers import FinalBlock, SimulatedLedger
 
 __all__ = ["Checkers", "InvariantBrokenError"]
 
@@ -37,6 +36,7 @@ class Checkers:
     byzantine : nodes of which nothing is demanded.
     plan : who votes when.
     chain_id : that votes are for.
+    verify : the signature check.
     forks_allowed : more nodes are Byzantine than can be tolerated; then agreement is not demanded,
         but that evidence names nobody else.
     """
@@ -46,12 +46,14 @@ class Checkers:
         byzantine: frozenset[int],
         plan: EpochPlan,
         chain_id: bytes,
+        verify: Verifier,
         *,
         forks_allowed: bool = False,
     ) -> None:
         self._byzantine = byzantine
         self._plan = plan
         self._chain_id = chain_id
+        self._verify = verify
         self._forks_allowed = forks_allowed
         self._chain: list[tuple[bytes, bytes]] = []
         self._certificates: dict[int, Certificate] = {}
@@ -95,19 +97,23 @@ class Checkers:
         elif self._chain[height - 1] != found:
             raise InvariantBrokenError(f"node {node} has another state root at height {height}")
 
-    def on_started(self, node: int, height: int, *, blocks_lost: bool) -> None:
+    def on_started(self, node: int, ledger: SimulatedLedger, *, blocks_lost: bool) -> None:
         """Hold the height at which a node starts against the one at which it was."""
-        if not blocks_lost and height < self._heights.get(node, 0):
+        before, height = self._heights.get(node, 0), ledger.height
+        if not blocks_lost and height < before:
             raise InvariantBrokenError(
-                f"node {node} was at height {self._heights[node]}, after a restart at {height}"
+                f"node {node} was at height {before}, after a restart at {height}"
             )
+        for each in range(before + 1, height + 1):
+            # It died before it could tell.
+            self.on_final(node, each, ledger.read_final(each))
         self._heights[node] = height
 
-    def on_recovered(self, node: int, index: int | None, core: Core) -> None:
+    def on_recovered(self, node: int, core: Core) -> None:
         """Hold what a recovered core knows against what the node ever said in this epoch."""
-        if node in self._byzantine or node in self.forgetful or index is None:
-            return
         state = core.state
+        if node in self._byzantine or node in self.forgetful or state.own_index is None:
+            return
         floor, epoch = state.safety.floor_view, state.parameters.epoch
         for (speaker, spoken_epoch, view), said in self._votes.items():
             if speaker != node or spoken_epoch != epoch or view <= floor:
@@ -149,7 +155,9 @@ class Checkers:
         """Hold evidence of a correct node to be genuine and to name culprits only."""
         if node in self._byzantine:
             return
-        verify_evidence(evidence, self._plan.validators(evidence.epoch), self._chain_id, verify)
+        verify_evidence(
+            evidence, self._plan.validators(evidence.epoch), self._chain_id, self._verify
+        )
         self.coverage[f"evidence {evidence.kind.name}"] += 1
         culprit = self._plan.members(evidence.epoch)[evidence.validator]
         if culprit not in self._byzantine and culprit not in self.forgetful:
@@ -194,7 +202,9 @@ class Checkers:
             return
         self._certificates[height] = certificate
         header = final.block.header
-        verify_certificate(certificate, self._plan.validators(header.epoch), self._chain_id, verify)
+        verify_certificate(
+            certificate, self._plan.validators(header.epoch), self._chain_id, self._verify
+        )
         names = (certificate.kind, certificate.block_id, certificate.state_root)
         if names != (VoteKind.COMMIT, header.block_id, final.state_root):
             raise InvariantBrokenError(

@@ -238,6 +238,10 @@ class SimulatedValues(MemoryKeyValueStore):
             super().write(puts, deletes, True)
         self._unsynced.clear()
 
+    def fill(self, backup: MemoryKeyValueStore) -> None:
+        """Take over everything that a backup holds."""
+        super().write(list(backup.iterate()), (), True)
+
     def _describe_undo(self, keys: Sequence[bytes]) -> tuple[list[Pair], list[bytes]]:
         before = [(key, self.get(key)) for key in keys]
         return (

@@ -7,6 +7,8 @@ long as the process that it belongs to.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consensus.actions import (
@@ -18,17 +20,22 @@ from consensus.actions import (
     ServeEpochEnd,
     ValidateBlock,
 )
+from consensus.core import Core
 from consensus.events import BlockBuilt, BlockExecuted, BlockValidated, Event, Verdict
 from consensus.messages import Block, CertificateBatch
+from consensus.recovery import Recovered
+from node.seats import Seats
+from node.turns import EpochCore
 from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader
-from tests.simulator.ledgers import SimulatedLedger
+from tests.helpers.consensus import sign
+from tests.simulator.ledgers import CheapLedger
 
 if TYPE_CHECKING:
     from tests.simulator.node import SimulatedNode
     from tests.simulator.simulation import Simulation
 
-__all__ = ["LedgerThread", "ProcessStoppedError"]
+__all__ = ["CheapLedgerThread", "LedgerThread", "ProcessStoppedError", "SigningHistory"]
 
 JUDGING_MS = 1
 
@@ -37,22 +44,38 @@ class ProcessStoppedError(Exception):
     """The process reached the effect at which it was to die, or stops by itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class SigningHistory:
+    """What a node knows of what its key has signed, when an epoch begins.
+
+    Parameters
+    ----------
+    records : of the write-ahead log.
+    must_observe : some are gone.
+    sign_floor_view : nothing is signed up to this view.
+    is_accepted : the operator lets it vote whatever is gone.
+    is_first : the process has just begun.
+    """
+
+    records: Sequence[bytes]
+    must_observe: bool
+    sign_floor_view: int
+    is_accepted: bool
+    is_first: bool
+
+
 class LedgerThread:
-    """Implements `node.turns.LedgerDoor`.
+    """What stands on the ledger's side of a process: work in order, while the process runs.
 
     Parameters
     ----------
     simulation : time, chance and checkers.
     node : whose process it belongs to.
-    ledger : what it works on.
     """
 
-    def __init__(
-        self, simulation: Simulation, node: SimulatedNode, ledger: SimulatedLedger
-    ) -> None:
+    def __init__(self, simulation: Simulation, node: SimulatedNode) -> None:
         self._simulation = simulation
         self._node = node
-        self._ledger = ledger
         self._free_at_ms = simulation.now_ms
         self._is_over = False
         # What was to be done while the process was stopped.
@@ -67,6 +90,90 @@ class LedgerThread:
         held, self._held = self._held, []
         for work, arguments in held:
             self._at(self._simulation.now_ms, work, *arguments)
+
+    def _in_turn(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do something after everything that was asked for before."""
+        start_ms = max(self._simulation.now_ms, self._free_at_ms)
+        slow_ms = int(self._simulation.random.random() * self._node.execution_ms)
+        self._free_at_ms = start_ms + slow_ms
+        self._at(self._free_at_ms, work, *arguments)
+
+    def _at(self, at_ms: int, work: Callable[..., None], *arguments: Any) -> None:
+        self._simulation.at(at_ms, self._do, work, arguments)
+
+    def _do(self, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        if self._is_over:
+            return
+        if self._node.is_paused:
+            self._held.append((work, arguments))
+            return
+        with self._node.stopping_on_failure():
+            work(*arguments)
+
+    def _post(self, event: Event) -> None:
+        self._node.post(event)
+
+    def _check_execution(self) -> None:
+        """Stop the process if its execution is to fail."""
+        if self._node.execution_fails:
+            self._simulation.note("stopped by its execution")
+            raise ProcessStoppedError
+
+    def _bend(self, event: BlockExecuted) -> BlockExecuted:
+        """Return what the node says of an execution: another root if it is to diverge."""
+        node = self._node
+        if not node.diverges:
+            return event
+        self._simulation.checkers.diverged.add(node.identity)
+        self._simulation.note("diverging roots")
+        return replace(event, state_root=bytes(30) + bytes([node.index]) + b"!")
+
+
+class CheapLedgerThread(LedgerThread):
+    """Implements `node.turns.LedgerDoor` over a ledger that costs next to nothing.
+
+    Parameters
+    ----------
+    simulation, node : as for every thread.
+    ledger : what it works on.
+    """
+
+    def __init__(self, simulation: Simulation, node: SimulatedNode, ledger: CheapLedger) -> None:
+        super().__init__(simulation, node)
+        self._ledger = ledger
+        self._last: Core | None = None
+
+    def begin(self, history: SigningHistory) -> EpochCore:
+        """Return the core of the epoch that the ledger is in, and who sits where."""
+        simulation, identity = self._simulation, self._node.identity
+        plan = simulation.plan
+        header, certificate = self._ledger.tip()
+        epoch = plan.epoch_of(header.height + 1)
+        members = plan.members(epoch)
+        index = members.index(identity) if identity in members else None
+        must_observe = history.must_observe
+        if self._last is not None:
+            must_observe = self._last.probation.reaches_beyond(header.view)
+        self._last = Core(
+            simulation.make_parameters(epoch),
+            plan.validators(epoch),
+            index,
+            None if index is None else partial(sign, plan.public_key(identity, epoch)),
+            Recovered(
+                header,
+                certificate,
+                history.records,
+                must_observe,
+                history.sign_floor_view,
+                history.is_accepted,
+            ),
+            simulation.verify,
+        )
+        return EpochCore(self._last, Seats(members))
+
+    def offer(self, transaction: bytes) -> None:
+        """Put a transaction into the pool."""
+        self._ledger.offer(transaction)
 
     def validate(self, action: ValidateBlock) -> None:
         self._at(self._simulation.now_ms + JUDGING_MS, self._validate, action)
@@ -104,47 +211,17 @@ class LedgerThread:
     def after_finality(self, call: Callable[[], None]) -> None:
         self._in_turn(call)
 
-    def _in_turn(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Do something after everything that was asked for before."""
-        start_ms = max(self._simulation.now_ms, self._free_at_ms)
-        slow_ms = int(self._simulation.random.random() * self._node.execution_ms)
-        self._free_at_ms = start_ms + slow_ms
-        self._at(self._free_at_ms, work, *arguments)
-
-    def _at(self, at_ms: int, work: Callable[..., None], *arguments: Any) -> None:
-        self._simulation.at(at_ms, self._do, work, arguments)
-
-    def _do(self, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        if self._is_over:
-            return
-        if self._node.is_paused:
-            self._held.append((work, arguments))
-            return
-        with self._node.stopping_on_failure():
-            work(*arguments)
-
-    def _post(self, event: Event) -> None:
-        self._node.post(event)
-
     def _validate(self, action: ValidateBlock) -> None:
         good = self._ledger.is_valid(action.block, certified=action.certified)
         verdict = Verdict.VALID if good else Verdict.INVALID
         self._post(BlockValidated(action.block.block_id, verdict))
 
     def _execute(self, block: Block) -> None:
-        node, simulation = self._node, self._simulation
-        if node.execution_fails:
-            simulation.note("stopped by its execution")
-            raise ProcessStoppedError
-        end = simulation.plan.end_height(block.header.epoch)
+        self._check_execution()
+        end = self._simulation.plan.end_height(block.header.epoch)
         root = self._ledger.execute(block, is_tail=block.header.height > end)
-        if root is None:
-            return
-        if node.diverges:
-            simulation.checkers.diverged.add(node.identity)
-            simulation.note("diverging roots")
-            root = bytes(30) + bytes([node.index]) + b"!"
-        self._post(BlockExecuted(block.block_id, root))
+        if root is not None:
+            self._post(self._bend(BlockExecuted(block.block_id, root)))
 
     def _finalize(self, action: FinalizeBlocks) -> None:
         for final in self._ledger.finalize(action.blocks, action.certificate):

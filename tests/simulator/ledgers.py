@@ -36,55 +36,15 @@ class FinalBlock:
 
 
 class SimulatedLedger(Protocol):
-    """What a simulated node asks of a ledger."""
+    """A ledger on the disk of a simulated node."""
 
     @property
     def height(self) -> int:
         """Height of the last final block."""
         ...
 
-    def tip(self) -> tuple[BlockHeader, Certificate | None]:
-        """Return the last final block's header, and its own certificate if it has one."""
-        ...
-
     def restart(self) -> None:
         """Forget everything that is not on disk."""
-        ...
-
-    def offer(self, transaction: bytes) -> None:
-        """Put a transaction into the pool unless it is final."""
-        ...
-
-    def is_valid(self, block: Block, *, certified: bool) -> bool:
-        """Judge a block."""
-        ...
-
-    def execute(self, block: Block, *, is_tail: bool) -> bytes | None:
-        """Return the state root after a block; None if its parent is not known here any more."""
-        ...
-
-    def build(self, parent: BlockHeader, *, must_be_empty: bool) -> tuple[bytes, bytes]:
-        """Choose a body; return it and its root."""
-        ...
-
-    def finalize(self, blocks: Sequence[Block], certificate: Certificate) -> Iterator[FinalBlock]:
-        """Put blocks on disk, one batch each; yield each once it is stored."""
-        ...
-
-    def discard(self, block_ids: Sequence[bytes]) -> None:
-        """Forget blocks that will never be final."""
-        ...
-
-    def serve(self, from_height: int, count: int) -> BlocksResponse:
-        """Return final blocks."""
-        ...
-
-    def find_epoch_certificate(self, epoch: int) -> Certificate | None:
-        """Return the certificate by which an epoch ended, if it has."""
-        ...
-
-    def has_work(self, is_live: IsLive) -> bool:
-        """Say whether a transaction waits that no live unfinal block holds."""
         ...
 
     def is_final(self, transaction: bytes) -> bool:
@@ -97,6 +57,10 @@ class SimulatedLedger(Protocol):
 
     def restore_backup(self, backup: object) -> None:
         """Bring a backup back; None for an empty disk."""
+        ...
+
+    def read_final(self, height: int) -> FinalBlock:
+        """Return a final block."""
         ...
 
 
@@ -147,6 +111,7 @@ class CheapLedger:
         return len(self._disk.blocks)
 
     def tip(self) -> tuple[BlockHeader, Certificate | None]:
+        """Return the last final block's header, and its own certificate if it has one."""
         if not self._disk.blocks:
             return self._genesis, None
         last = self._disk.blocks[-1]
@@ -161,10 +126,12 @@ class CheapLedger:
         self._final = {each for final in blocks for each in split(final.block.body)}
 
     def offer(self, transaction: bytes) -> None:
+        """Put a transaction into the pool unless it is final."""
         if transaction not in self._final:
             self._pool[transaction] = None
 
     def is_valid(self, block: Block, *, certified: bool) -> bool:
+        """Judge a block."""
         good = body_root(block.body) == block.header.body_root
         if good and not certified:
             numbers = split(block.body)
@@ -175,6 +142,7 @@ class CheapLedger:
         return good
 
     def execute(self, block: Block, *, is_tail: bool) -> bytes | None:
+        """Return the state root after a block; None if its parent is not known here any more."""
         root = self._roots.get(block.header.parent_id)
         if root is None:
             return None
@@ -185,6 +153,7 @@ class CheapLedger:
         return root
 
     def build(self, parent: BlockHeader, *, must_be_empty: bool) -> tuple[bytes, bytes]:
+        """Choose a body; return it and its root."""
         body = b""
         if not must_be_empty:
             used = self._transactions_above(parent.block_id)
@@ -193,6 +162,7 @@ class CheapLedger:
         return body, body_root(body)
 
     def finalize(self, blocks: Sequence[Block], certificate: Certificate) -> Iterator[FinalBlock]:
+        """Put blocks on disk, one batch each; yield each once it is stored."""
         epoch = blocks[0].header.epoch
         end = self._plan.end_height(epoch)
         tails = tuple(block for block in blocks if block.header.height > end)
@@ -214,11 +184,13 @@ class CheapLedger:
         }
 
     def discard(self, block_ids: Sequence[bytes]) -> None:
+        """Forget blocks that will never be final."""
         for block_id in block_ids:
             self._bodies.pop(block_id, None)
             self._roots.pop(block_id, None)
 
     def serve(self, from_height: int, count: int) -> BlocksResponse:
+        """Return final blocks."""
         epoch = self._plan.epoch_of(from_height)
         end = self._plan.end_height(epoch)
         stop = min(from_height - 1 + min(count, SERVED_BLOCKS_MAX), end)
@@ -233,12 +205,14 @@ class CheapLedger:
         return BlocksResponse(tuple(each.block for each in final), certificate)
 
     def find_epoch_certificate(self, epoch: int) -> Certificate | None:
+        """Return the certificate by which an epoch ended, if it has."""
         if epoch in self._disk.tails:
             return self._disk.tails[epoch][1]
         end = self._plan.end_height(epoch)
         return self._disk.blocks[end - 1].certificate if end <= self.height else None
 
     def has_work(self, is_live: IsLive) -> bool:
+        """Say whether a transaction waits that no live unfinal block holds."""
         if not self._pool:
             return False
         held: set[bytes] = set()
@@ -249,6 +223,9 @@ class CheapLedger:
 
     def is_final(self, transaction: bytes) -> bool:
         return transaction in self._final
+
+    def read_final(self, height: int) -> FinalBlock:
+        return self._disk.blocks[height - 1]
 
     def make_backup(self) -> object:
         return self._disk.copy()

@@ -24,20 +24,20 @@ from consensus.events import (
 )
 from consensus.messages import Message, PrePrepare, Vote
 from consensus.records import decode_record
-from consensus.recovery import Recovered
-from node.seats import Seats
 from node.storage.wal import WriteAheadLog
-from node.turns import EVENTS_WAITING_MAX, ConsensusTurns, EpochCore
+from node.turns import EVENTS_WAITING_MAX, ConsensusTurns, EpochCore, TurnCallbacks
 from primitives.errors import CorruptStateError
 from primitives.evidence import Evidence
-from tests.helpers.consensus import WALL_START_MS, sign
 from tests.simulator.disk import DiskFaults, SimulatedFiles
-from tests.simulator.ledger_thread import LedgerThread, ProcessStoppedError
+from tests.simulator.ledger_service_thread import LedgerServiceThread
+from tests.simulator.ledger_thread import CheapLedgerThread, ProcessStoppedError, SigningHistory
 
 if TYPE_CHECKING:
     from tests.simulator.simulation import Simulation
 
 __all__ = ["NotedLog", "SimulatedNode"]
+
+SimulatedThread = CheapLedgerThread | LedgerServiceThread
 
 LOG_FOLDER = Path("/wal")
 BOUNDS_CHECKED_EVERY = 64
@@ -127,7 +127,7 @@ class SimulatedNode:
         self._life = 0
         self._log: NotedLog | None = None
         self._turns: _ObservedTurns | None = None
-        self._thread: LedgerThread | None = None
+        self._thread: SimulatedThread | None = None
         self._turn_due = False
         self._turns_taken = 0
         self._armed_ms: int | None = None
@@ -161,17 +161,16 @@ class SimulatedNode:
         with self.stopping_on_failure():
             simulation = self._simulation
             self._log = NotedLog(self._open_log(), self._note_signing)
-            simulation.checkers.on_started(self.identity, self.height, blocks_lost=self.blocks_lost)
+            simulation.checkers.on_started(self.identity, self.ledger, blocks_lost=self.blocks_lost)
             self.blocks_lost = False
-            thread = LedgerThread(simulation, self, self.ledger)
+            thread = simulation.make_thread(self)
             turns = _ObservedTurns(
-                partial(self._begin, self._log),
+                partial(self._begin, self._log, thread),
                 self._log,
                 self,
                 thread,
                 self.read_clocks,
-                self.want_turn,
-                report_evidence=self._on_evidence,
+                TurnCallbacks(self.want_turn, self._on_evidence, lambda _: None),
             )
             turns.node = self
             self._turns, self._thread = turns, thread
@@ -183,6 +182,7 @@ class SimulatedNode:
         """Lose everything but the disk, and of that what was not synced, as chance has it."""
         if self._thread is not None:
             self._thread.end()
+            self._thread = None
         if self._turns is not None:
             self._turns = None
             self._simulation.disconnect(self)
@@ -208,8 +208,8 @@ class SimulatedNode:
 
     def offer(self, transaction: bytes) -> None:
         """Put a transaction into the pool."""
-        if self._turns is not None:
-            self.ledger.offer(transaction)
+        if self._thread is not None:
+            self._thread.offer(transaction)
             self.want_turn()
 
     def resume(self) -> None:
@@ -240,7 +240,9 @@ class SimulatedNode:
     def read_clocks(self) -> ClockReading:
         """Return both clocks."""
         now_ms = self._simulation.now_ms
-        return ClockReading(now_ms, WALL_START_MS + self._simulation.read_wall_ms(self.index))
+        return ClockReading(
+            now_ms, self._simulation.wall_start_ms + self._simulation.read_wall_ms(self.index)
+        )
 
     def want_turn(self) -> None:
         """Take a turn soon."""
@@ -284,34 +286,26 @@ class SimulatedNode:
             LOG_FOLDER, simulation.segment_bytes_max, self.files, simulation.random.randbytes
         )
 
-    def _begin(self, log: NotedLog) -> EpochCore:
+    def _begin(self, log: NotedLog, thread: SimulatedThread) -> EpochCore:
         """Make the core of the epoch that the ledger is in."""
         simulation = self._simulation
-        plan = simulation.plan
-        header, certificate = self.ledger.tip()
-        epoch = plan.epoch_of(header.height + 1)
-        members = plan.members(epoch)
-        index = members.index(self.identity) if self.identity in members else None
-        must_observe = self.records_lost
-        if self._turns is not None:
-            simulation.note("epoch switched")
-            must_observe = self._turns.core._probation.reaches_beyond(header.view)
-        is_twin = self.identity in simulation.scenario.twins
-        core = Core(
-            simulation.make_parameters(epoch),
-            plan.validators(epoch),
-            index,
-            None if index is None else partial(sign, plan.public_key(self.identity, epoch)),
-            # Two processes with one key have an operator who wants it so.
-            Recovered(
-                header, certificate, log.records(), must_observe, self.sign_floor_view, is_twin
-            ),
-            simulation.verify,
+        is_first = self._turns is None
+        running = thread.begin(
+            SigningHistory(
+                log.records(),
+                self.records_lost,
+                self.sign_floor_view,
+                # Two processes with one key have an operator who wants it so.
+                self.identity in simulation.scenario.twins,
+                is_first,
+            )
         )
-        simulation.coverage.watch(core)
+        simulation.coverage.watch(running.core)
+        if not is_first:
+            simulation.note("epoch switched")
         if not self.records_lost:
-            simulation.checkers.on_recovered(self.identity, index, core)
-        return EpochCore(core, Seats(members))
+            simulation.checkers.on_recovered(self.identity, running.core)
+        return running
 
     def _note_signing(self, view: int) -> None:
         """After a loss: whoever allows this view knows that it is above all that was lost."""

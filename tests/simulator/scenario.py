@@ -77,9 +77,10 @@ def draw_scenario(seed: int, profile: str | None = None, validators: int | None 
     count = validators or count
     if profile == "overfaulty":
         return _draw_overfaulty(random, seed, count)
-    with_epochs = count >= 4 and profile != "full" and random.random() < 0.4
+    with_epochs = count >= 4 and random.random() < 0.4
     length = random.randint(5, 20) if with_epochs else None
-    nodes = count + (random.randint(0, 2) if with_epochs else int(random.random() < 0.2))
+    others = random.randint(0, 2) if with_epochs else int(random.random() < 0.2)
+    nodes = count if profile == "full" else count + others
     tolerated = 1 if with_epochs else (count - 1) // 3
     strikes = random.random() < 0.7
     faulty = tuple(random.sample(range(count), tolerated)) if strikes else ()

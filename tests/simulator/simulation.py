@@ -13,20 +13,40 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
-from consensus.messages import Message, decode_message, encode_message
+from consensus.messages import BlocksResponse, Message, decode_message, encode_message
 from consensus.parameters import Parameters
-from node import turns
+from node import ledger_service, turns
+from node.turns import EpochCore
+from primitives.certificates import Verifier
 from primitives.errors import InvalidInputError
-from tests.helpers.consensus import CHAIN_ID, EMPTY_BODY_ROOT, GENESIS, verify
+from primitives.keys import verify_signature
+from tests.helpers.consensus import (
+    CHAIN_ID,
+    EMPTY_BODY_ROOT,
+    GENESIS,
+    WALL_START_MS,
+    sign,
+    verify,
+)
+from tests.helpers.ledger import Network as LedgerNetwork
 from tests.simulator.adversary import Adversary
 from tests.simulator.afflictions import Afflictions
 from tests.simulator.checkers import Checkers, InvariantBrokenError
 from tests.simulator.coverage import Coverage
 from tests.simulator.disk import DiskFaults
 from tests.simulator.faults import BYZANTINE
+from tests.simulator.full_ledger import (
+    FullLedger,
+    LedgerPlan,
+    make_ledger_network,
+    make_transfers,
+)
+from tests.simulator.ledger_service_thread import LedgerServiceThread
+from tests.simulator.ledger_thread import CheapLedgerThread
 from tests.simulator.ledgers import TRANSACTION_BYTES, CheapLedger, FinalBlocks, SimulatedLedger
 from tests.simulator.network import Network
 from tests.simulator.node import SimulatedNode
@@ -38,6 +58,8 @@ HEALING_MS = 60_000
 BLOCKS_AFTER_HEALING = 3
 RESUBMIT_AFTER_MS = 3_000
 EVENTS_MAX = 20_000_000
+NEVER = 2**40
+
 RULES_COUNTED_IN_ONE_OF = 8
 
 
@@ -82,14 +104,19 @@ class Simulation:
         self.random = Random(f"run {seed}")
         self.now_ms = 0
         self.counts: Counter[str] = Counter()
+        self._ledger_network: LedgerNetwork | None = None
         self.plan = self.scenario.plan
-        self.verify = verify
+        self.verify: Verifier = verify
+        self.wall_start_ms, self._chain_id = WALL_START_MS, CHAIN_ID
+        if self.scenario.profile == "full":
+            self._use_real_ledger()
         self.segment_bytes_max = self.scenario.segment_bytes_max
         self.coverage = Coverage(counts_rules=seed % RULES_COUNTED_IN_ONE_OF == 0)
         self.checkers = Checkers(
             self.scenario.byzantine,
             self.plan,
-            CHAIN_ID,
+            self._chain_id,
+            self.verify,
             forks_allowed=self.scenario.profile == "overfaulty",
         )
         self._parameters: dict[int, Parameters] = {}
@@ -115,12 +142,14 @@ class Simulation:
         InvariantBrokenError
             Something that must always hold did not, or the healed network stood still.
         """
-        logger = logging.getLogger(turns.__name__)
-        was_disabled, logger.disabled = logger.disabled, True
+        loggers = [logging.getLogger(each.__name__) for each in (turns, ledger_service)]
+        for logger in loggers:
+            logger.disabled = True
         try:
             return self._run()
         finally:
-            logger.disabled = was_disabled
+            for logger in loggers:
+                logger.disabled = False
 
     def _run(self) -> Result:
         self._afflictions.schedule(self.faults)
@@ -158,7 +187,26 @@ class Simulation:
 
     def make_ledger(self, faults: DiskFaults) -> SimulatedLedger:
         """Return a node's empty ledger."""
+        if self._ledger_network is not None:
+            return FullLedger(self._ledger_network.genesis, faults)
         return CheapLedger(GENESIS, FinalBlocks(), faults, self.plan)
+
+    def make_thread(self, node: SimulatedNode) -> CheapLedgerThread | LedgerServiceThread:
+        """Return what works on a node's ledger in a new process."""
+        ledger = node.ledger
+        if isinstance(ledger, CheapLedger):
+            return CheapLedgerThread(self, node, ledger)
+        if isinstance(ledger, FullLedger) and self._ledger_network is not None:
+            key = self._ledger_network.validators[node.identity]
+            return LedgerServiceThread(self, node, ledger, key)
+        raise TypeError(f"nothing works on a {type(ledger).__name__}")
+
+    def learn_validators(self, running: EpochCore) -> None:
+        """Take from a node who decides the epoch that it begins."""
+        if isinstance(self.plan, LedgerPlan):
+            state = running.core.state
+            members = [running.seats.number_of(index) for index in range(state.validators.count)]
+            self.plan.learn(state.parameters.epoch, state.validators, members)
 
     def make_parameters(self, epoch: int) -> Parameters:
         """Return what a core of an epoch is started with."""
@@ -213,6 +261,8 @@ class Simulation:
         """Send to one node."""
         if identity == source.identity or identity not in self._instances:
             return
+        if isinstance(message, BlocksResponse):
+            self.coverage.counts["message BlocksResponse"] += 1
         adversary = self.adversaries.get(source.index)
         rewritten: list[tuple[Message | bytes, int]] = [(message, 0)]
         if adversary is not None:
@@ -233,13 +283,23 @@ class Simulation:
         if node.identity not in self._afflictions.damaged:
             raise InvariantBrokenError(f"node {node.identity} found {what} after a mere crash")
 
+    def _use_real_ledger(self) -> None:
+        """Let nodes have the real ledger, and with it real keys."""
+        scenario = self.scenario
+        length = scenario.plan.length or NEVER
+        self._ledger_network = make_ledger_network(scenario.validators, length)
+        self.plan = LedgerPlan(self._ledger_network, length)
+        self.verify = verify_signature
+        self.wall_start_ms = self._ledger_network.genesis.timestamp_ms + 1_000
+        self._chain_id = self._ledger_network.chain_id
+
     def _make_adversaries(self) -> dict[int, Adversary]:
         """Return one for each node that may be Byzantine, with a chance of its own."""
         nodes = {fault.nodes[0] for fault in self.faults if fault.kind in BYZANTINE}
         return {
             node: Adversary(
                 Random(f"adversary {self.seed} {node}"),
-                CHAIN_ID,
+                self._chain_id,
                 (self.scenario.validators - 1) // 3,
                 self.scenario.view_timeout_ms,
                 self.note,
@@ -248,7 +308,10 @@ class Simulation:
         }
 
     def _brief(self, adversary: Adversary, node: SimulatedNode) -> None:
-        adversary.key = self.plan.public_key(node.identity, node.epoch)
+        if self._ledger_network is None:
+            adversary.sign = partial(sign, self.plan.public_key(node.identity, node.epoch))
+        else:
+            adversary.sign = self._ledger_network.validators[node.identity].sign
         adversary.own_index = node.own_index
         adversary.view = 0 if node.core is None else node.core.state.view
 
@@ -293,7 +356,10 @@ class Simulation:
 
     def _submit(self) -> None:
         """Submit a transaction to one node, which passes it on; again later if it got lost."""
-        transaction = self._submitted.to_bytes(TRANSACTION_BYTES, "big")
+        if self._ledger_network is None:
+            transaction = self._submitted.to_bytes(TRANSACTION_BYTES, "big")
+        else:
+            transaction = make_transfers(self._ledger_network, self._submitted)
         self._submitted += 1
         self._offer(transaction)
         wait_ms = self.random.randint(1, 2 * self.scenario.submit_interval_ms)
