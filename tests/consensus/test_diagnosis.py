@@ -222,6 +222,11 @@ def test_an_observer_catches_up_as_one() -> None:
     assert diagnose(report).sentence.startswith("This observer is catching up")
 
 
+def test_catching_up_from_one_is_told_though_a_quorum_is_not_there() -> None:
+    report = lose(lose(make_report(catch_up=CatchUpReport(120, 480, 3)), 1, None), 2, None)
+    assert diagnose(report).code is DiagnosisCode.CATCHING_UP
+
+
 def test_catching_up_from_nobody_is_being_cut_off() -> None:
     report = make_report(catch_up=CatchUpReport(120, 480, 3))
     for index in (1, 2, 3):
