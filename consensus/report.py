@@ -14,6 +14,7 @@ from consensus.blocks import Judgement
 from consensus.state import State
 from consensus.watch import Alarm, PeerMemory, Watch, name_vote
 from primitives.certificates import Certificate, VoteKind
+from primitives.fields import COUNTER_MAX
 
 __all__ = [
     "PARTICIPATION_VIEWS",
@@ -159,6 +160,7 @@ class ConsensusReport:
     Parameters
     ----------
     epoch, view, leader : where it is; the leader by index.
+    epoch_end_height : height of the epoch's last block; None if it goes on for ever.
     own_index : index of this validator; None for an observer.
     quorum : votes that decide.
     final_height, final_view : of the last final block.
@@ -191,6 +193,7 @@ class ConsensusReport:
     epoch: int
     view: int
     leader: int
+    epoch_end_height: int | None
     own_index: int | None
     quorum: int
     final_height: int
@@ -246,6 +249,7 @@ def build_report(state: State, watch: Watch, names: Sequence[str], now_ms: int) 
         epoch=parameters.epoch,
         view=state.view,
         leader=state.leader,
+        epoch_end_height=_find_epoch_end(state),
         own_index=state.own_index,
         quorum=state.validators.quorum,
         final_height=state.tree.final.height,
@@ -277,6 +281,11 @@ def build_report(state: State, watch: Watch, names: Sequence[str], now_ms: int) 
         alarms=tuple(sorted(watch.alarms.items())),
         peer_faults=tuple(sorted(watch.peer_faults.items())),
     )
+
+
+def _find_epoch_end(state: State) -> int | None:
+    height = state.parameters.epoch_end_height
+    return None if height == COUNTER_MAX else height
 
 
 def _age(since_ms: int | None, now_ms: int) -> int | None:

@@ -49,6 +49,7 @@ def encode_report(report: ConsensusReport) -> bytes:
             report.epoch,
             report.view,
             report.leader,
+            report.epoch_end_height,
             report.own_index,
             report.quorum,
             report.final_height,
@@ -92,11 +93,12 @@ def decode_report(data: bytes) -> ConsensusReport:
         ``malformed``, ``not_canonical``, ``out_of_range`` or ``too_large``.
     """
     value = codec.decode(data, bytes_max=REPORT_BYTES_MAX, depth_max=_DEPTH_MAX)
-    reader = FieldReader(value, "report", 33)
+    reader = FieldReader(value, "report", 34)
     report = ConsensusReport(
         epoch=reader.counter("epoch"),
         view=reader.counter("view"),
         leader=_read_index(reader, "leader"),
+        epoch_end_height=_read_optional_counter(reader, "epoch_end_height"),
         own_index=_read_optional_index(reader, "own_index"),
         quorum=reader.integer("quorum", 1, VALIDATORS_MAX),
         final_height=reader.counter("final_height"),

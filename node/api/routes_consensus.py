@@ -147,6 +147,7 @@ class ConsensusView(BaseModel):
     node: str
     version: str
     epoch: int
+    epoch_end_height: int | None = Field(description="Height of its last block; None for never.")
     view: int
     leader: str
     quorum: int
@@ -188,6 +189,7 @@ def _show(status: NodeStatus) -> ConsensusView:
         node=status.name,
         version=status.version,
         epoch=report.epoch,
+        epoch_end_height=report.epoch_end_height,
         view=report.view,
         leader=report.validators[report.leader].name,
         quorum=report.quorum,

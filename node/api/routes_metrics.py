@@ -87,6 +87,10 @@ def _list_consensus(report: ConsensusReport) -> Iterator[Metric]:
 def _list_progress(report: ConsensusReport) -> Iterator[Metric]:
     yield _gauge("consensus_final_height", "Height of the last final block.", report.final_height)
     yield _gauge("consensus_epoch", "Which validator set decides.", report.epoch)
+    if report.epoch_end_height is not None:
+        yield _gauge(
+            "consensus_epoch_end_height", "Height of its last block.", report.epoch_end_height
+        )
     yield _gauge("consensus_view", "The current view.", report.view)
     yield _gauge(
         "consensus_final_age_seconds",

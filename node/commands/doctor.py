@@ -267,10 +267,11 @@ def _render_consensus(consensus: dict[str, Any]) -> list[str]:
         ]
         for each in consensus["validators"]
     ]
-    final = consensus["final"]
+    final, end = consensus["final"], consensus["epoch_end_height"]
+    until = "" if end is None else f" (up to height {end})"
     headings = ["validator", "connection", "last heard", "voted", f"votes in view {view}"]
     return [
-        f"epoch {consensus['epoch']}, view {view} led by {consensus['leader']},"
+        f"epoch {consensus['epoch']}{until}, view {view} led by {consensus['leader']},"
         f" final height {final['height']}",
         *(_tell_view(each) for each in consensus["views"][:2] if _is_open(each)),
         "",

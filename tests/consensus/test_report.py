@@ -64,6 +64,11 @@ def test_a_new_node_reports_the_beginning() -> None:
     assert [each.view for each in report.views] == [1]
 
 
+def test_the_end_of_the_epoch_is_reported_if_there_is_one() -> None:
+    assert WatchedBench().report().epoch_end_height is None
+    assert WatchedBench(epoch_end_height=90).report().epoch_end_height == 90
+
+
 def test_an_observer_is_nobody_among_the_validators() -> None:
     report = WatchedBench(own_index=None).report()
     assert report.own_index is None

@@ -71,6 +71,7 @@ REPORTS = st.builds(
     leader=INDICES,
     own_index=st.none() | INDICES,
     quorum=st.integers(min_value=1, max_value=VALIDATORS_MAX),
+    epoch_end_height=st.none() | COUNTERS,
     waiting_ms=st.none() | COUNTERS,
     signs_above_view=st.none() | COUNTERS,
     views=st.lists(
@@ -161,9 +162,9 @@ def test_a_report_that_speaks_of_what_it_does_not_list_is_refused(report: Consen
 def test_an_unknown_stage_and_a_vote_that_is_no_text_are_refused() -> None:
     report = replace(HEALTHY, awaited=AwaitedBlock(1, 1, BlockStage.MISSING))
     value: Any = codec.decode(encode_report(report), bytes_max=REPORT_BYTES_MAX, depth_max=6)
-    value[24][2] = "lost"
+    value[25][2] = "lost"
     with pytest.raises(InvalidInputError, match="stage"):
         decode_report(codec.encode(value))
-    value[24][2], value[23][0][10] = "missing", [7]
+    value[25][2], value[24][0][10] = "missing", [7]
     with pytest.raises(InvalidInputError, match="no text"):
         decode_report(codec.encode(value))

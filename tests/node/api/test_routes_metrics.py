@@ -36,7 +36,12 @@ def read(scene: ApiScene) -> dict[str, Family]:
 def test_a_healthy_node_is_told_in_full(scene: ApiScene) -> None:
     scene.run()
     scene.node.consensus = replace(
-        scene.node.consensus, final_height=7, view=9, final_age_ms=1_250, waiting_ms=None
+        scene.node.consensus,
+        epoch_end_height=90,
+        final_height=7,
+        view=9,
+        final_age_ms=1_250,
+        waiting_ms=None,
     )
     metrics = read(scene)
     values = {
@@ -46,6 +51,7 @@ def test_a_healthy_node_is_told_in_full(scene: ApiScene) -> None:
         "quorate_consensus_final_height": 7,
         "quorate_consensus_view": 9,
         "quorate_consensus_epoch": 0,
+        "quorate_consensus_epoch_end_height": 90,
         "quorate_consensus_final_age_seconds": 1.25,
         "quorate_consensus_waiting_seconds": 0,
         "quorate_consensus_validators": 4,

@@ -108,13 +108,14 @@ def test_a_missing_quorum_is_explained_and_the_validators_are_listed(
     bench.hear(1, proposal)
     bench.hear(1, CertificateMessage(certify(VoteKind.VIEW_CHANGE, 1)))
     bench.step(PeerDisconnected(2))
-    scene.node.consensus = bench.report(after_ms=41_000)
+    scene.node.consensus = replace(bench.report(after_ms=41_000), epoch_end_height=90)
     visit = Visit(capsys, connect(scene))
     lines = visit.text.splitlines()
     assert visit.code == 1
     # Nobody is heard any more, so the one that is still connected is missing too.
     assert "1 of 4 validators are connected, this one included, 3 are needed" in lines[2]
     assert lines[3].startswith("What to do: Nobody is heard here")
+    assert "epoch 0 (up to height 90), view 2 led by gamma, final height 0" in lines
     assert "view 1 of beta: proposed, VIEW-CHANGE 3 of 3" in lines
     table = [line for line in lines if line.startswith(("alpha ", "beta ", "gamma ", "delta "))]
     assert [line[11:29].strip() for line in table] == [
