@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -39,12 +39,14 @@ from ledger.body import encode_body
 from ledger.executed_block import ExecutedBlock
 from ledger.executor import BlockExecutor
 from ledger.parameters import Parameters
-from ledger.payload import Payload
+from ledger.payload import Payload, PayloadReader
 from ledger.reader import LedgerReader
+from ledger.store import LedgerStore
 from ledger.transaction import Transaction
 from ledger.transactions import registry
 from node import recovery
 from node.configuration import ConsensusSettings
+from node.divergence_desk import DivergenceDesk, LedgerToExamine
 from node.epochs import EpochStarter, SigningRecords
 from node.home import NodeHome
 from node.ledger_service import LedgerCallbacks, LedgerService, LedgerThreads
@@ -83,6 +85,8 @@ RESERVED_VIEWS = 2
 EXIT_CODE = 99
 
 _write = os.write
+
+ExecutorFactory = Callable[[LedgerStore, PayloadReader], BlockExecutor]
 
 
 @dataclass(frozen=True)
@@ -285,13 +289,22 @@ class AtOnce(Executor):
 class Life:
     """The validator from a start to its end."""
 
-    def __init__(self, script: Script, home: NodeHome, boundaries: Boundaries) -> None:
+    def __init__(
+        self,
+        script: Script,
+        home: NodeHome,
+        boundaries: Boundaries,
+        make_executor: ExecutorFactory = BlockExecutor,
+        repetitions: int = 1,
+    ) -> None:
         self._script = script
         self._home = home
         self._boundaries = boundaries
+        self._make_executor = make_executor
+        self._said = repetitions * list(script.said)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._journal = os.open(home.root / "left", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._now_ms = 1_000
-        self._sends = 0
 
     def connected(self) -> list[int]:
         return list(OTHERS)
@@ -310,26 +323,33 @@ class Life:
             disks = open_disks(self._home, self._script.network.genesis, Assurance.NONE, stack)
             history, started_at = disks.history, disks.store.tip().height
             service = self._make_service(disks)
-            turns = self._make_turns(disks, service)
             broken: list[BaseException] = []
+            turns = self._make_turns(disks, service, lambda code: desk.on_alarm(code))
+            desk = DivergenceDesk(
+                turns,
+                LedgerToExamine(disks.database, disks.payloads, AtOnce(), service.forget_executed),
+                self._home.root / "data" / "divergence",
+                self._run,
+                broken.append,
+            )
             service.connect(
                 LedgerCallbacks(
                     post=turns.post,
                     send=self.send,
                     on_final=lambda _: None,
-                    on_execution_failed=lambda _, error: broken.append(error),
+                    on_execution_failed=desk.on_execution_failed,
                     on_broken=broken.append,
                     read_wall_ms=lambda: self._clock().wall_ms,
                 )
             )
             turns.start()
-            await _settle(turns, service)
-            for said in self._script.said:
+            await self._settle(turns, service)
+            for said in self._said:
                 if said.message is None:
                     self._now_ms += IDLE_MS
                 else:
                     turns.post(MessageReceived(said.sender, said.message))
-                await _settle(turns, service)
+                await self._settle(turns, service)
             tip = disks.store.tip()
             report = {
                 "history": history.log.value,
@@ -344,6 +364,23 @@ class Life:
             }
         return {**report, "effects": self._boundaries.count}
 
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self, turns: ConsensusTurns, service: LedgerService) -> None:
+        """Let everything happen that follows by itself."""
+        for _ in range(50):
+            turns.take_turn()
+            await asyncio.gather(*self._tasks)
+            await service.drain()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if turns.compute_wait_ms() != 0 and not self._tasks:
+                return
+        raise AssertionError("the turns do not come to an end")
+
     def _clock(self) -> ClockReading:
         return ClockReading(self._now_ms, GENESIS_TIME_MS + 100_000 + self._now_ms)
 
@@ -352,14 +389,16 @@ class Life:
         return LedgerService(
             store=disks.store,
             database=disks.database,
-            executor=BlockExecutor(disks.store, disks.payloads),
+            executor=self._make_executor(disks.store, disks.payloads),
             payloads=disks.payloads,
             unfinal=UnfinalBlocks(),
             mempool=Mempool(MempoolLimits(), lambda _: 1),
             threads=threads,
         )
 
-    def _make_turns(self, disks: Disks, service: LedgerService) -> ConsensusTurns:
+    def _make_turns(
+        self, disks: Disks, service: LedgerService, on_alarm: Callable[[str], None]
+    ) -> ConsensusTurns:
         key = self._script.network.validators[OWN_INDEX]
 
         def load_records(_epoch: int) -> SigningRecords:
@@ -381,20 +420,8 @@ class Life:
             messages=self,
             ledger=service,
             read_clocks=self._clock,
-            callbacks=TurnCallbacks(lambda: None, lambda _: None, lambda _: None),
+            callbacks=TurnCallbacks(lambda: None, lambda _: None, on_alarm),
         )
-
-
-async def _settle(turns: ConsensusTurns, service: LedgerService) -> None:
-    """Let everything happen that follows by itself."""
-    for _ in range(50):
-        turns.take_turn()
-        await service.drain()
-        for _ in range(3):
-            await asyncio.sleep(0)
-        if turns.compute_wait_ms() != 0:
-            return
-    raise AssertionError("the turns do not come to an end")
 
 
 def live_in_a_process(script: Script, home: NodeHome, last: int | None) -> dict[str, Any] | None:
