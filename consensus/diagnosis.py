@@ -105,8 +105,9 @@ class Diagnosis:
 
 _HALT_ADVICE = {
     "diverged": (
-        "Keep this node's folder as it is: its final chain is intact. Compare the version and the"
-        " processor with those of the others; once the cause is mended, start the node again."
+        "Keep this node's folder as it is: its final chain is intact. It writes down what each"
+        " transaction came to, in data/divergence/; `quorate divergence` compares that with what"
+        " another member has. Once the cause is mended, start the node again."
     ),
     "key_used_elsewhere": (
         "Find the other process that uses this validator's key, such as a copy of this folder on"
@@ -153,8 +154,8 @@ def _report_gap(report: ConsensusReport) -> Diagnosis | None:
     reached = f"at height {gap.from_height}"
     if gap.to_height is not None:
         reached += f" of {gap.to_height}"
-    if gap.peer is not None:
-        reached += f", from {report.validators[gap.peer].name}"
+    if gap.peers:
+        reached += f", from {join_names([report.validators[peer].name for peer in gap.peers])}"
     return Diagnosis(
         DiagnosisCode.CATCHING_UP,
         Severity.FAILURE,

@@ -17,6 +17,7 @@ from primitives.certificates import Certificate, VoteKind
 from primitives.fields import COUNTER_MAX
 
 __all__ = [
+    "ASKED_RECENTLY_MS",
     "PARTICIPATION_VIEWS",
     "RECENT_VIEWS",
     "AwaitedBlock",
@@ -29,6 +30,9 @@ __all__ = [
     "ViewReport",
     "build_report",
 ]
+
+ASKED_RECENTLY_MS = 5_000
+"""Whoever was asked for blocks within this time is shown as one they are fetched from."""
 
 RECENT_VIEWS = 4
 """Views of which certificates and votes are shown: the current one and those right below it."""
@@ -135,12 +139,12 @@ class CatchUpReport:
     ----------
     from_height : the last final block here.
     to_height : highest final height that a connected validator claims; None if none claims more.
-    peer : index of the validator asked last; None before the first question.
+    peers : indices of the validators asked within `ASKED_RECENTLY_MS`.
     """
 
     from_height: int
     to_height: int | None
-    peer: int | None
+    peers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +276,7 @@ def build_report(state: State, watch: Watch, names: Sequence[str], now_ms: int) 
         views=tuple(_report_view(state, view) for view in _choose_views(state, prepared)),
         validators=validators,
         awaited=_report_awaited(state, prepared),
-        catch_up=_report_catch_up(state, watch, validators),
+        catch_up=_report_catch_up(state, watch, validators, now_ms),
         is_on_probation=state.is_on_probation,
         signs_above_view=_find_signing_floor(state, watch),
         halt=watch.halt,
@@ -395,7 +399,7 @@ def _report_awaited(state: State, prepared: Certificate | None) -> AwaitedBlock 
 
 
 def _report_catch_up(
-    state: State, watch: Watch, validators: Sequence[ValidatorReport]
+    state: State, watch: Watch, validators: Sequence[ValidatorReport], now_ms: int
 ) -> CatchUpReport | None:
     if not state.is_behind:
         return None
@@ -408,8 +412,17 @@ def _report_catch_up(
     return CatchUpReport(
         from_height=height,
         to_height=max(claimed, default=None),
-        peer=None if watch.asked is None else watch.asked[0],
+        peers=tuple(
+            index
+            for index, key in enumerate(state.validators.public_keys)
+            if _was_asked(watch.peers.get(key), now_ms)
+        ),
     )
+
+
+def _was_asked(memory: PeerMemory | None, now_ms: int) -> bool:
+    asked_ms = None if memory is None else memory.asked_ms
+    return asked_ms is not None and now_ms - asked_ms <= ASKED_RECENTLY_MS
 
 
 def _find_signing_floor(state: State, watch: Watch) -> int | None:

@@ -83,6 +83,7 @@ class PeerMemory:
     ----------
     connected_ms : since when it is connected; None if it is not.
     heard : its last message.
+    asked_ms : when final blocks were last asked of it.
     claimed_height : the final height that it last claimed to have; never acted upon.
     proposed_view : highest view of which its own proposal came from itself.
     clock_samples_ms : time in each of its last proposals less our wall clock when it came: how far
@@ -91,6 +92,7 @@ class PeerMemory:
 
     connected_ms: int | None = None
     heard: Heard | None = None
+    asked_ms: int | None = None
     claimed_height: int | None = None
     proposed_view: int = 0
     clock_samples_ms: deque[int] = field(default_factory=lambda: deque(maxlen=CLOCK_SAMPLES))
@@ -134,7 +136,6 @@ class Watch:
     started_ms : when the first core started.
     final_ms : when a block last became final here; None if none did since the start.
     waiting_since_ms : since when there has been work without a block becoming final.
-    asked : the validator that final blocks were last asked of, and from which height on.
     halt : the alarm upon which the core signs nothing any more.
     evidence : the last pieces; `evidence_count` counts all.
     alarms, peer_faults : how often, by code.
@@ -147,7 +148,6 @@ class Watch:
         self.started_ms: int | None = None
         self.final_ms: int | None = None
         self.waiting_since_ms: int | None = None
-        self.asked: tuple[int, int] | None = None
         self.halt: Alarm | None = None
         self.evidence: deque[SeenEvidence] = deque(maxlen=EVIDENCE_REMEMBERED_MAX)
         self.evidence_count = 0
@@ -165,7 +165,6 @@ class Watch:
         self.peers = {
             key: self.peers.get(key) or PeerMemory() for key in state.validators.public_keys
         }
-        self.asked = None
         self._failures = state.pacemaker.failures
         self._note_actions(actions, state)
 
@@ -221,8 +220,10 @@ class Watch:
                 case FinalizeBlocks():
                     self.final_ms = state.now_ms
                     self.waiting_since_ms = None
-                case Send(peer, BlocksRequest(from_height)):
-                    self.asked = (peer, from_height)
+                case Send(peer, BlocksRequest()):
+                    memory = self._find(peer, state)
+                    if memory is not None:
+                        memory.asked_ms = state.now_ms
                 case ReportPeer(_, code):
                     self.peer_faults[code] += 1
                 case RaiseAlarm(code, text):

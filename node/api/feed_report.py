@@ -233,7 +233,11 @@ def _read_awaited(value: codec.Value) -> AwaitedBlock:
 
 
 def _catch_up_fields(catch_up: CatchUpReport | None) -> list[codec.Encodable] | None:
-    return None if catch_up is None else [catch_up.from_height, catch_up.to_height, catch_up.peer]
+    return (
+        None
+        if catch_up is None
+        else [catch_up.from_height, catch_up.to_height, bytes(catch_up.peers)]
+    )
 
 
 def _read_catch_up(value: codec.Value) -> CatchUpReport:
@@ -241,7 +245,7 @@ def _read_catch_up(value: codec.Value) -> CatchUpReport:
     catch_up = CatchUpReport(
         from_height=reader.counter("from_height"),
         to_height=_read_optional_counter(reader, "to_height"),
-        peer=_read_optional_index(reader, "peer"),
+        peers=tuple(reader.bytes("peers", bytes_max=VALIDATORS_MAX)),
     )
     reader.end()
     return catch_up
@@ -307,8 +311,8 @@ def _check_indices(report: ConsensusReport) -> None:
     count = len(report.validators)
     named = {report.leader, *(view.leader for view in report.views)}
     named |= {index for index in (report.own_index,) if index is not None}
-    if report.catch_up is not None and report.catch_up.peer is not None:
-        named.add(report.catch_up.peer)
+    if report.catch_up is not None:
+        named.update(report.catch_up.peers)
     for view in report.views:
         for certificate in view.certificates:
             named.update(certificate.voters, certificate.lacking)

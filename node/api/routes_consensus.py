@@ -113,7 +113,7 @@ class CatchUpView(BaseModel):
 
     from_height: int = Field(description="Reached so far.")
     to_height: int | None = Field(description="Highest that a connected validator claims.")
-    peer: str | None = Field(description="Validator asked last.")
+    peers: list[str] = Field(description="Validators asked within the last seconds.")
 
 
 class TimeoutsView(BaseModel):
@@ -285,5 +285,5 @@ def _show_catch_up(report: ConsensusReport, catch_up: CatchUpReport | None) -> C
     return CatchUpView(
         from_height=catch_up.from_height,
         to_height=catch_up.to_height,
-        peer=None if catch_up.peer is None else report.validators[catch_up.peer].name,
+        peers=[report.validators[index].name for index in catch_up.peers],
     )

@@ -171,7 +171,7 @@ def test_a_validator_that_has_just_connected_is_not_silent() -> None:
 def test_a_halt_is_told_with_its_reason_before_anything_else() -> None:
     report = make_standing(
         halt=Alarm("diverged", "a quorum reached another state root"),
-        catch_up=CatchUpReport(1, 2, None),
+        catch_up=CatchUpReport(1, 2, ()),
     )
     found = diagnose(report)
     check(
@@ -181,7 +181,7 @@ def test_a_halt_is_told_with_its_reason_before_anything_else() -> None:
         "This node halted and signs nothing: a quorum reached another state root. What was final"
         " here is intact, up to block 4312.",
     )
-    assert "Compare the version" in found.advice
+    assert "`quorate divergence` compares" in found.advice
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,10 @@ def test_the_advice_for_a_halt_depends_on_its_reason(code: str, advice: str) -> 
     ("gap", "sentence"),
     [
         (
-            CatchUpReport(120, 480, 3),
-            "This validator is catching up: at height 120 of 480, from delta.",
+            CatchUpReport(120, 480, (1, 3)),
+            "This validator is catching up: at height 120 of 480, from beta and delta.",
         ),
-        (CatchUpReport(120, None, None), "This validator is catching up: at height 120."),
+        (CatchUpReport(120, None, ()), "This validator is catching up: at height 120."),
     ],
 )
 def test_a_node_that_lacks_blocks_is_catching_up(gap: CatchUpReport, sentence: str) -> None:
@@ -218,17 +218,17 @@ def test_a_node_that_lacks_blocks_is_catching_up(gap: CatchUpReport, sentence: s
 
 
 def test_an_observer_catches_up_as_one() -> None:
-    report = make_report(own_index=None, catch_up=CatchUpReport(1, 2, None))
+    report = make_report(own_index=None, catch_up=CatchUpReport(1, 2, ()))
     assert diagnose(report).sentence.startswith("This observer is catching up")
 
 
 def test_catching_up_from_one_is_told_though_a_quorum_is_not_there() -> None:
-    report = lose(lose(make_report(catch_up=CatchUpReport(120, 480, 3)), 1, None), 2, None)
+    report = lose(lose(make_report(catch_up=CatchUpReport(120, 480, (3,))), 1, None), 2, None)
     assert diagnose(report).code is DiagnosisCode.CATCHING_UP
 
 
 def test_catching_up_from_nobody_is_being_cut_off() -> None:
-    report = make_report(catch_up=CatchUpReport(120, 480, 3))
+    report = make_report(catch_up=CatchUpReport(120, 480, (3,)))
     for index in (1, 2, 3):
         report = lose(report, index, None)
     assert diagnose(report).code is DiagnosisCode.CUT_OFF

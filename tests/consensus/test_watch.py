@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.actions import RaiseAlarm, ReportEvidence
+from consensus.actions import RaiseAlarm, ReportEvidence, Send
 from consensus.events import (
     BlockExecuted,
     BlockValidated,
-    MessageReceived,
     PeerConnected,
     PeerDisconnected,
     Ticked,
@@ -19,7 +18,6 @@ from consensus.events import (
 )
 from consensus.evidence import Evidence, EvidenceKind
 from consensus.messages import (
-    Block,
     BlockRequest,
     BlockResponse,
     BlocksRequest,
@@ -230,13 +228,13 @@ def test_faults_of_peers_are_counted_by_code() -> None:
 def test_whom_final_blocks_were_asked_of_is_remembered() -> None:
     bench = WatchedBench()
     bench.connect(2)
-    commit = certify(VoteKind.COMMIT, 9, b"z" * 32, ROOT)
-    bench.hear(2, CertificateMessage(commit))
-    bench.step(Ticked(), after_ms=500)
-    assert bench.watch.asked == (2, 1)
-    block = Block(PROPOSAL.header, PROPOSAL.body)
-    bench.step(MessageReceived(2, BlocksResponse((block,), None)))
-    assert bench.watch.asked == (2, 2)
+    state = bench.bench.core.state
+    bench.bench.now_ms += 20
+    bench.step(Ticked())
+    bench.watch.note_step(Ticked(), [Send(2, BlocksRequest(1, 64))], state)
+    assert memory(bench, 2).asked_ms == 1_020
+    bench.watch.note_step(Ticked(), [Send(99, BlocksRequest(1, 64))], state)
+    assert memory(bench, 1).asked_ms is None
 
 
 def test_a_new_epoch_keeps_what_is_known_of_those_who_stay() -> None:
@@ -247,7 +245,6 @@ def test_a_new_epoch_keeps_what_is_known_of_those_who_stay() -> None:
     assert set(watch.peers) == {make_public_key(0), make_public_key(1)}
     assert memory(second, 1).connected_ms == 1_000
     assert watch.started_ms == 1_000
-    assert watch.asked is None
 
 
 def test_a_watch_that_missed_the_start_of_an_epoch_does_no_harm() -> None:

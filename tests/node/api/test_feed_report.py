@@ -82,8 +82,7 @@ REPORTS = st.builds(
     validators=st.tuples(*map(validators, range(COUNT))),
     awaited=st.none()
     | st.builds(AwaitedBlock, COUNTERS, st.none() | COUNTERS, st.sampled_from(BlockStage)),
-    catch_up=st.none()
-    | st.builds(CatchUpReport, COUNTERS, st.none() | COUNTERS, st.none() | INDICES),
+    catch_up=st.none() | st.builds(CatchUpReport, COUNTERS, st.none() | COUNTERS, INDEX_SETS),
     halt=st.none() | st.builds(Alarm, TEXTS, TEXTS),
     evidence=st.lists(st.builds(EvidenceReport, TEXTS, TEXTS, COUNTERS, COUNTERS), max_size=3).map(
         tuple
@@ -144,7 +143,7 @@ HEALTHY = make_healthy_report()
     [
         replace(HEALTHY, leader=COUNT),
         replace(HEALTHY, own_index=COUNT),
-        replace(HEALTHY, catch_up=CatchUpReport(1, 2, COUNT)),
+        replace(HEALTHY, catch_up=CatchUpReport(1, 2, (COUNT,))),
         replace(HEALTHY, views=(replace(HEALTHY.views[0], leader=COUNT),)),
         with_certificate(HEALTHY, voters=(COUNT,)),
         with_certificate(HEALTHY, lacking=(COUNT,)),

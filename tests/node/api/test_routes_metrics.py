@@ -76,7 +76,7 @@ def test_what_is_wrong_is_told(scene: ApiScene) -> None:
     bench.connect(1)
     scene.node.consensus = replace(
         bench.report(),
-        catch_up=CatchUpReport(100, 480, 1),
+        catch_up=CatchUpReport(100, 480, (1,)),
         halt=Alarm("fork", "two chains"),
         is_on_probation=True,
         evidence_count=3,
@@ -117,7 +117,7 @@ def test_who_votes_is_told(scene: ApiScene) -> None:
 
 
 def test_a_gap_of_unknown_size_is_no_number(scene: ApiScene) -> None:
-    scene.node.consensus = replace(scene.node.consensus, catch_up=CatchUpReport(100, None, None))
+    scene.node.consensus = replace(scene.node.consensus, catch_up=CatchUpReport(100, None, ()))
     metrics = read(scene)
     assert metrics["quorate_consensus_catching_up"].value == 1
     assert metrics["quorate_consensus_catch_up_gap_blocks"].value == 0
