@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from consensus.catch_up import STAGED_BLOCKS_MAX
 from consensus.core import Core
 from consensus.messages import PrePrepare, Vote
 from consensus.parameters import PEERS_MAX, VIEW_WINDOW
@@ -21,7 +20,8 @@ from tests.simulator.ledgers import FinalBlock, SimulatedLedger
 
 __all__ = ["Checkers", "InvariantBrokenError"]
 
-_VALIDATORS_MAX = 16
+STAGED_BLOCKS_MAX = 1_024
+"""More than block sync may hold at a time."""
 
 
 class InvariantBrokenError(AssertionError):

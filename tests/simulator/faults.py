@@ -91,6 +91,8 @@ BYZANTINE = frozenset(
 )
 """What only a Byzantine validator does."""
 
+SPELLS = 3
+
 _DISK_LOSSES = (Kind.BIT_FLIP, Kind.LOG_LOST, Kind.DISK_LOST, Kind.OLD_BACKUP)
 
 
@@ -133,6 +135,11 @@ class _Draft:
         self.longest_ms = longest_ms
         self.faults: list[Fault] = []
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the longest fault may take the whole run."""
+        return self.duration_ms == self.longest_ms
+
     def chance(self, probability: float) -> bool:
         return self.random.random() < probability
 
@@ -151,8 +158,12 @@ class _Draft:
         self.faults.append(Fault(kind, start_ms, start_ms + length_ms, nodes, others, amount))
 
     def add_throughout(self, kind: Kind, nodes: tuple[int, ...] = (), amount: int = 0) -> None:
-        """Add a fault that goes on all the time."""
-        self.faults.append(Fault(kind, 0, self.duration_ms, nodes, (), amount))
+        """Add a fault that goes on all the time; in a long run, in spells."""
+        if self.is_short or kind is Kind.SKEW:
+            self.faults.append(Fault(kind, 0, self.duration_ms, nodes, (), amount))
+            return
+        for _ in range(SPELLS):
+            self.add(kind, nodes, amount=amount)
 
     def any_node(self) -> tuple[int]:
         return (self.random.randrange(self.nodes),)
@@ -288,7 +299,7 @@ def _add_faulty(draft: _Draft, faulty: tuple[int, ...]) -> None:
             lasts = draft.chance(0.5)
             for kind in chosen:
                 draft.add_throughout(kind, (node,), draft.random.choice((100, 500, 1_000)))
-                if lasts:
+                if lasts and draft.is_short:
                     draft.faults[-1] = replace(draft.faults[-1], end_ms=FULL_RUN)
         elif choice < 0.85:
             kind = draft.random.choice(_DISK_LOSSES)
