@@ -44,6 +44,7 @@ from node.background import Background
 from node.clock import read_monotonic_ms, read_wall_ms
 from node.configuration import NodeSettings
 from node.consensus_report import NodeFacts, build_node_status
+from node.divergence_desk import DivergenceDesk, LedgerToExamine
 from node.driver import ConsensusDriver
 from node.epochs import EpochStarter, Registry, SigningRecords, read_registry
 from node.evidence_reporter import EvidenceReporter
@@ -109,6 +110,7 @@ class _Parts:
     driver: ConsensusDriver
     submissions: Submissions
     reporter: EvidenceReporter
+    desk: DivergenceDesk
 
 
 class Node:
@@ -197,10 +199,19 @@ class Node:
             service,
             _read_clocks,
             reporter.report,
-            lambda _: None,
+            lambda code: desk.on_alarm(code),
             self._stop_broken,
         )
-        return _Parts(disks, mempool, service, network, driver, submissions, reporter)
+        desk = DivergenceDesk(
+            driver.turns,
+            LedgerToExamine(
+                disks.database, disks.payloads, threads.ledger, service.forget_executed
+            ),
+            self._home.ledger_folder.with_name("divergence"),
+            self._background.run,
+            self._stop_broken,
+        )
+        return _Parts(disks, mempool, service, network, driver, submissions, reporter, desk)
 
     def _make_starter(self, disks: Disks) -> EpochStarter:
         reader = LedgerReader(disks.database)
@@ -269,7 +280,7 @@ class Node:
                 post=driver.post,
                 send=PeerMessageDoor(network).send,
                 on_final=_Publisher(feed, parts, lambda: self._read_registry(parts.disks)).publish,
-                on_execution_failed=lambda _, error: self._stop_broken(error),
+                on_execution_failed=parts.desk.on_execution_failed,
                 on_broken=self._stop_broken,
                 read_wall_ms=read_wall_ms,
             )
