@@ -57,6 +57,11 @@ class Probation:
         """The view that has to be left behind; None while that is not known, or nothing is lost."""
         return None if self._caught_up_in_view is None else self._caught_up_in_view + 1
 
+    @property
+    def records_lost(self) -> bool:
+        """Whether records were lost in this epoch or before; it stays so when the wait is over."""
+        return self._records_lost
+
     def reaches_beyond(self, end_view: int) -> bool:
         """Say whether the next epoch begins on probation as well.
 

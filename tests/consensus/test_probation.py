@@ -148,11 +148,13 @@ def test_an_epoch_is_free_if_its_predecessor_had_not_ended_when_enough_were_hear
     enter(bench, 20)
     probation.update()
     assert not bench.core.state.is_on_probation
+    assert probation.records_lost
     assert probation.reaches_beyond(end_view) == reaches
 
 
 def test_nothing_reaches_beyond_the_epoch_if_nothing_was_lost() -> None:
     _, probation = make_probation()
+    assert not probation.records_lost
     assert not probation.reaches_beyond(1)
     _, probation = make_probation(records_lost=True, accepted=True)
     assert not probation.reaches_beyond(1)
