@@ -2,7 +2,7 @@
 
 The core forgets whatever it needs no more: when a peer was last heard, when a block became final,
 what it raised alarms about. Whoever steps the core also tells the watch, which only looks on:
-nothing here ever changes what the core does. `report.build_report` puts both together.
+nothing here ever changes what the core does. `report_builder.build_report` puts both together.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from consensus.report import build_report
+from consensus.report_builder import build_report
 from consensus.state import State
 from consensus.watch import Watch
 from node.api.feed_frames import NodeStatus

@@ -6,7 +6,8 @@ from consensus.actions import Action
 from consensus.events import Event, MessageReceived, PeerConnected
 from consensus.messages import Message, Status
 from consensus.recovery import Recovered
-from consensus.report import ConsensusReport, build_report
+from consensus.report import ConsensusReport
+from consensus.report_builder import build_report
 from consensus.watch import Watch
 from tests.helpers.consensus import Bench
 

@@ -19,13 +19,12 @@ from consensus.messages import (
 )
 from consensus.recovery import Recovered
 from consensus.report import (
-    ASKED_RECENTLY_MS,
-    PARTICIPATION_VIEWS,
     AwaitedBlock,
     BlockStage,
     CatchUpReport,
     EvidenceReport,
 )
+from consensus.report_builder import ASKED_RECENTLY_MS, PARTICIPATION_VIEWS
 from consensus.watch import SeenEvidence
 from primitives.certificates import VoteKind
 from tests.helpers.consensus import (
