@@ -13,6 +13,7 @@ from tests.twins.scenario import (
     list_audiences,
     list_partitions,
     sample_audiences,
+    sample_epochs,
     sample_kinds,
     sample_partitions,
     sample_restarts,
@@ -77,6 +78,10 @@ CLASSES = (
     ScenarioClass(
         "restarts and old copies, 1 to 6 views",
         partial(_sample, draw=sample_restarts, views_min=1, count=15_000),
+    ),
+    ScenarioClass(
+        "epochs that end, 1 to 6 views",
+        partial(_sample, draw=sample_epochs, views_min=1, count=15_000),
     ),
 )
 

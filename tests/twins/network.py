@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 
 from consensus.actions import (
@@ -27,6 +28,7 @@ from consensus.actions import (
     ReportEvidence,
     Send,
     ServeBlocks,
+    ServeEpochEnd,
     ValidateBlock,
 )
 from consensus.core import Core
@@ -47,12 +49,15 @@ from consensus.evidence import Evidence, find_vote_conflict, verify_evidence
 from consensus.messages import (
     Block,
     BlocksResponse,
+    CertificateBatch,
     CertificateMessage,
     Message,
     Vote,
 )
+from consensus.parameters import Parameters
 from consensus.recovery import Recovered
 from primitives.certificates import Certificate, VoteKind
+from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader
 from tests.helpers.consensus import (
     CHAIN_ID,
@@ -72,6 +77,7 @@ VALIDATORS = make_validators(4)
 PARAMETERS = make_parameters(
     view_timeout_ms=1_000, timeout_max_ms=1_000, retransmit_ms=3_000, retransmit_max_ms=3_000
 )
+NEXT_SET_HASH = VALIDATORS.hash
 VERDICT = Verdict.VALID
 SIGNATURES = tuple(bytes([index + 1]) * 64 for index in range(4))
 SIGNATURE_BY_KEY = {make_public_key(index): SIGNATURES[index] for index in range(4)}
@@ -99,18 +105,20 @@ def make_signer(identity: int) -> Callable[[bytes], bytes]:
 
 
 class Disk:
-    """What survives a crash."""
+    """What survives a crash; the tails of an epoch's last block are kept by its height."""
 
     def __init__(self) -> None:
         self.records: list[tuple[bytes, int]] = []
         self.blocks: list[Block] = []
         self.certificates: dict[int, Certificate] = {}
+        self.tails: dict[int, tuple[Block, ...]] = {}
 
     def copy(self) -> Disk:
         other = Disk()
         other.records = list(self.records)
         other.blocks = list(self.blocks)
         other.certificates = dict(self.certificates)
+        other.tails = dict(self.tails)
         return other
 
     @property
@@ -144,14 +152,14 @@ class Instance:
         self.copy_at = -1
         self.copied: Disk | None = None
         # Own votes by view and kind; votes of the twinned validator that arrived here.
-        self.cast: dict[tuple[int, VoteKind], Vote] = {}
+        self.cast: dict[tuple[int, int, VoteKind], Vote] = {}
         self.heard: dict[tuple[int, VoteKind, bytes, bytes], Vote] = {}
         self.core = self._make_core()
 
     def _make_core(self) -> Core:
         final = self.disk.tip
         core = Core(
-            PARAMETERS,
+            self.network.make_parameters(final.height),
             VALIDATORS,
             self.identity,
             make_signer(self.identity),
@@ -159,6 +167,8 @@ class Instance:
                 final,
                 self.disk.certificates.get(final.height),
                 [record for record, _ in self.disk.records],
+                # Else a twin would fall silent as soon as it heard of the other one.
+                lost_votes_accepted=self.is_twin and self.network.twins_insist,
             ),
             verify,
         )
@@ -201,9 +211,18 @@ class Instance:
             self._perform(turn(), todo)
             while todo:
                 self._perform(core.step(todo.popleft(), self.network.clock), todo)
+            if core.state.is_epoch_over:
+                self._begin_epoch()
         except Crash:
             self.crash_at = -1
             self.network.on_crash(self)
+
+    def _begin_epoch(self) -> None:
+        """Go on with a new core on the last block of the epoch, as the driver does."""
+        self.heard.clear()
+        self.core = self._make_core()
+        self.start()
+        self.reconnect()
 
     def tick(self) -> None:
         self.step(Ticked())
@@ -241,6 +260,8 @@ class Instance:
                 self.disk.records = kept
             case ServeBlocks():
                 self._serve(action)
+            case ServeEpochEnd():
+                self._serve_epoch_end(action)
             case ReportEvidence(evidence):
                 verify_evidence(evidence, VALIDATORS, CHAIN_ID, verify)
                 self.evidence.append(evidence)
@@ -250,10 +271,21 @@ class Instance:
     def _build(self, action: BuildBlock) -> BlockBuilt:
         # Twins fill their blocks differently, so a twin that leads proposes two.
         body = b"" if action.must_be_empty else bytes([self.number, action.view & 255])
-        return BlockBuilt(action.view, action.parent.block_id, body, body_root(body), WALL_START_MS)
+        is_end = self.core.state.parameters.is_epoch_end(action.parent.height + 1)
+        return BlockBuilt(
+            action.view,
+            action.parent.block_id,
+            body,
+            body_root(body),
+            WALL_START_MS,
+            NEXT_SET_HASH if is_end else ZERO_HASH,
+        )
 
     def _finalize(self, action: FinalizeBlocks) -> None:
+        end = self.core.state.parameters.epoch_end_height
         for block in action.blocks:
+            if block.header.height > end:
+                break
             if block.header.parent_id != self.disk.tip.block_id:
                 raise PromiseBrokenError("a final block does not follow the last one")
             self.disk.blocks.append(block)
@@ -261,30 +293,41 @@ class Instance:
                 self.network.check_final(block)
         if action.certificate.state_root != self.network.roots[action.blocks[-1].block_id]:
             raise PromiseBrokenError("a block is final with another root than was reached")
-        self.disk.certificates[len(self.disk.blocks)] = action.certificate
+        height = len(self.disk.blocks)
+        self.disk.certificates[height] = action.certificate
+        self.disk.tails[height] = tuple(each for each in action.blocks if each.header.height > end)
 
     def _serve(self, action: ServeBlocks) -> None:
+        """Send blocks of one epoch up to one that is proven, with its tails."""
         start = action.from_height - 1
-        blocks = self.disk.blocks[start : start + min(action.count, SERVED_BLOCKS_MAX)]
+        end = self.network.make_parameters(start).epoch_end_height
+        last = min(start + min(action.count, SERVED_BLOCKS_MAX), end, len(self.disk.blocks))
+        blocks = tuple(self.disk.blocks[start:last])
         certificate = None
-        for length in range(len(blocks), 0, -1):
-            certificate = self.disk.certificates.get(start + length)
+        for height in range(last, start, -1):
+            certificate = self.disk.certificates.get(height)
             if certificate is not None:
-                blocks = blocks[:length]
+                blocks = blocks[: height - start] + self.disk.tails[height]
                 break
-        self.network.send(self, action.peer, BlocksResponse(tuple(blocks), certificate))
+        self.network.send(self, action.peer, BlocksResponse(blocks, certificate))
+
+    def _serve_epoch_end(self, action: ServeEpochEnd) -> None:
+        end = (action.epoch + 1) * self.network.epoch_length
+        certificate = self.disk.certificates.get(end)
+        if certificate is not None:
+            self.network.send(self, action.peer, CertificateBatch((certificate,)))
 
     def _note_own(self, message: Message) -> None:
         """Check that a correct instance never contradicts itself, restarts included."""
         if self.is_twin or not isinstance(message, Vote) or message.validator != self.identity:
             return
         for kind in VoteKind:
-            held = self.cast.get((message.view, kind))
+            held = self.cast.get((message.epoch, message.view, kind))
             if held is not None and find_vote_conflict(held, message) is not None:
                 raise PromiseBrokenError(
                     f"validator {self.identity} contradicts itself in {message.view}"
                 )
-        self.cast[message.view, message.kind] = message
+        self.cast[message.epoch, message.view, message.kind] = message
 
 
 class TwinNetwork:
@@ -295,12 +338,25 @@ class TwinNetwork:
     twinned : validator index of the twins, whose instances are `twinned` and 4.
     leaders : of the first views.
     passes : the filter that messages go through; may be replaced at any time.
+    epoch_length : blocks of an epoch; 0 if there is only one epoch.
+    twins_insist : the twins go on when they hear of votes that are theirs and not theirs.
     """
 
-    def __init__(self, twinned: int, leaders: tuple[int, ...], passes: Filter) -> None:
+    def __init__(
+        self,
+        twinned: int,
+        leaders: tuple[int, ...],
+        passes: Filter,
+        *,
+        epoch_length: int,
+        twins_insist: bool,
+    ) -> None:
         self.twinned = twinned
         self.leaders = leaders
         self.passes = passes
+        self.epoch_length = epoch_length
+        self.twins_insist = twins_insist
+        self._parameters: dict[int, Parameters] = {}
         self.now_ms = 0
         self.clock = ClockReading(0, WALL_START_MS)
         self.roots: dict[bytes, bytes] = {GENESIS.block_id: bytes(31) + b"g"}
@@ -366,11 +422,26 @@ class TwinNetwork:
 
     def execute(self, block: Block) -> bytes:
         """Return the state root after a block, the same for everyone."""
+        header = block.header
         root = self.roots.get(block.block_id)
         if root is None:
-            root = sha256(self.roots[block.header.parent_id] + block.block_id).digest()
+            root = self.roots[header.parent_id]
+            if not self.epoch_length or header.height <= (header.epoch + 1) * self.epoch_length:
+                root = sha256(root + block.block_id).digest()
             self.roots[block.block_id] = root
         return root
+
+    def make_parameters(self, height: int) -> Parameters:
+        """Return the parameters of the epoch that the block above a height belongs to."""
+        if not self.epoch_length:
+            return PARAMETERS
+        epoch = height // self.epoch_length
+        parameters = self._parameters.get(epoch)
+        if parameters is None:
+            end = (epoch + 1) * self.epoch_length
+            parameters = replace(PARAMETERS, epoch=epoch, epoch_end_height=end)
+            self._parameters[epoch] = parameters
+        return parameters
 
     def check_final(self, block: Block) -> None:
         """Check that correct instances have one block at a height."""
@@ -382,12 +453,17 @@ class TwinNetwork:
 
     def _is_known(self, target: Instance, message: Message) -> bool:
         """Say whether a core would drop a message unseen; also note what it may judge."""
-        log = target.core.state.log
+        state = target.core.state
+        log, epoch = state.log, state.parameters.epoch
         if isinstance(message, Vote):
+            if message.epoch != epoch:
+                return False
             if message.validator == self.twinned and not target.is_twin:
                 key = (message.view, message.kind, message.block_id, message.state_root)
                 target.heard[key] = message
             return log.holds_vote(message)
-        return isinstance(message, CertificateMessage) and log.holds_certificate(
-            message.certificate
+        return (
+            isinstance(message, CertificateMessage)
+            and message.certificate.epoch == epoch
+            and log.holds_certificate(message.certificate)
         )

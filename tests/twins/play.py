@@ -62,8 +62,14 @@ class _Play:
         # View-changes that the masks keep back, which are let through if nobody can go on.
         self.late: list[tuple[int, int, Vote]] = []
         self.restarts = 0
-        self.target_view = 0
-        self.network = TwinNetwork(TWINNED, scenario.leaders, self._passes)
+        self.target_view = self.target_height = 0
+        self.network = TwinNetwork(
+            TWINNED,
+            scenario.leaders,
+            self._passes,
+            epoch_length=scenario.epoch_length,
+            twins_insist=scenario.twins_insist,
+        )
         self.network.on_crash = self._come_back
         for restart in scenario.restarts:
             instance = self.network.instances[restart.instance]
@@ -137,7 +143,12 @@ class _Play:
         """Let everything arrive until every correct instance has a block of a later view."""
         network = self.network
         self.has_healed = True
-        self.target_view = max(each.core.state.view for each in network.correct)
+        if self.scenario.epoch_length:
+            # Views count on from an epoch's last block; another epoch is to end.
+            highest = max(len(each.disk.blocks) for each in network.correct)
+            self.target_height = highest + self.scenario.epoch_length + 1
+        else:
+            self.target_view = max(each.core.state.view for each in network.correct)
         for instance in network.instances:
             instance.reconnect()
         for _ in range(WAITS_MAX):
@@ -151,7 +162,8 @@ class _Play:
         raise PromiseBrokenError(f"no new blocks after healing, heights {heights}")
 
     def _is_done(self) -> bool:
-        return all(each.disk.tip.view > self.target_view for each in self.network.correct)
+        tips = [each.disk.tip for each in self.network.correct]
+        return all(tip.view > self.target_view and tip.height >= self.target_height for tip in tips)
 
     def _check_chains(self) -> None:
         """Check what the network checked as it went on, and that nobody raised an alarm."""
@@ -166,15 +178,15 @@ class _Play:
 
     def _check_evidence(self) -> None:
         for instance in self.network.correct:
-            reported = {(each.validator, each.view, each.kind) for each in instance.evidence}
-            named = {validator for validator, _, _ in reported}
+            reported = {(each.epoch, each.view, each.kind) for each in instance.evidence}
+            named = {each.validator for each in instance.evidence}
             if not named <= {TWINNED}:
                 raise PromiseBrokenError(f"instance {instance.number} names {sorted(named)}")
             for first, second in combinations(instance.heard.values(), 2):
                 if first.view != second.view:
                     continue
                 kind = find_vote_conflict(first, second)
-                if kind is not None and (TWINNED, first.view, kind) not in reported:
+                if kind is not None and (first.epoch, first.view, kind) not in reported:
                     raise PromiseBrokenError(f"instance {instance.number} overlooked {kind.name}")
 
     def _come_back(self, instance: Instance) -> None:

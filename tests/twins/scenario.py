@@ -9,7 +9,7 @@ run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import permutations, product
 from random import Random
@@ -54,11 +54,15 @@ class Scenario:
     leaders : of views 1, 2, …
     masks : for each view and kind of message who hears whom.
     restarts : while it lasts or after.
+    epoch_length : blocks of an epoch; 0 if there is only one epoch.
+    twins_insist : the operator of the twins lets them go on although they notice each other.
     """
 
     leaders: tuple[int, ...]
     masks: tuple[tuple[Mask, ...], ...]
     restarts: tuple[Restart, ...] = ()
+    epoch_length: int = 0
+    twins_insist: bool = True
 
     @property
     def views(self) -> int:
@@ -179,7 +183,14 @@ def sample_restarts(random: Random, views: int) -> Scenario:
         if instance in (TWINNED, INSTANCES - 1) and random.randrange(4):
             copied_at = random.randrange(effect)
         restarts.append(Restart(instance, effect, copied_at))
-    return Scenario(scenario.leaders, scenario.masks, tuple(restarts))
+    insist = bool(random.randrange(2))
+    return replace(scenario, restarts=tuple(restarts), twins_insist=insist)
+
+
+def sample_epochs(random: Random, views: int) -> Scenario:
+    """Draw any scenario in which epochs of a few blocks end, under restarts too."""
+    sample = random.choice((sample_partitions, sample_audiences, sample_kinds, sample_restarts))
+    return replace(sample(random, views), epoch_length=random.randint(1, 3))
 
 
 def _draw_leaders(random: Random, views: int) -> tuple[int, ...]:
