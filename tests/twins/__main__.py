@@ -79,6 +79,7 @@ def main() -> int:
     parser.add_argument("--stride", type=int, default=1, help="play every so many-th scenario")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--deep", action="store_true", help="instead: everything of three views")
+    parser.add_argument("--only", default="", help="classes whose name holds this text")
     parser.add_argument("--bugs", action="store_true", help="how soon planted bugs are found")
     options = parser.parse_args()
     if options.bugs:
@@ -89,6 +90,8 @@ def main() -> int:
     print(f"{'class':<42} {'played':>7} {'seconds':>8} {'blocks':>8} {'with evidence':>14}")
     with Pool(options.workers) as pool:
         for each in DEEP_CLASSES if options.deep else CLASSES:
+            if options.only not in each.name:
+                continue
             since = time.monotonic()
             scenarios = islice(each.make(options.seed), 0, None, options.stride)
             counts, breaks = play_all(pool.imap_unordered(play_safely, scenarios, chunksize=64))
