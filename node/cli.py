@@ -185,8 +185,7 @@ def doctor(
     home: Annotated[
         Path | None,
         typer.Argument(
-            envvar="QUORATE_HOME",
-            help="Folder of the node, if it is on this machine.",
+            help="Folder of the node, if it is on this machine; default: QUORATE_HOME.",
             show_default=False,
         ),
     ] = None,
@@ -195,8 +194,7 @@ def doctor(
         typer.Option(
             "--node",
             "--url",
-            envvar="QUORATE_URL",
-            help=f"API to ask; default: that of HOME, or {DEFAULT_URL}.",
+            help=f"API to ask; default: that of HOME, QUORATE_URL, or {DEFAULT_URL}.",
             show_default=False,
         ),
     ] = None,
@@ -208,7 +206,7 @@ def doctor(
     """
     from node.commands.doctor import run_doctor
 
-    run_doctor(url or None, DEFAULT_URL, home, output)
+    run_doctor(url, home, DEFAULT_URL, output)
 
 
 @application.command()

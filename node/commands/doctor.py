@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ ANSWER_TIMEOUT_S = 15.0
 """Longer than the API itself waits for the node process."""
 
 LOG_LINES_SHOWN = 8
+
+_TOLD = frozenset({"diagnosis", "epoch_end_height", "final", "validators", "version", "views"})
+"""Some of what a node of this version tells."""
 
 _CHECK_FAILURES = {
     "node_connected": "the node process does not answer",
@@ -64,8 +68,8 @@ class _Opinion:
 
 def run_doctor(
     url: str | None,
-    default_url: str,
     home_folder: Path | None,
+    default_url: str,
     output: OutputFormat,
     transport: httpx.BaseTransport | None = None,
 ) -> None:
@@ -74,23 +78,26 @@ def run_doctor(
     Parameters
     ----------
     url
-        Of the API to ask; None for that of the home, or the default one without a home.
+        Of the API to ask; None for that of the home, else the one that the environment names.
+    home_folder
+        Folder of the node, if it is on this machine; None for the one that the environment names,
+        unless a URL is given: that may be of any node.
     default_url
         Where a node answers that was not configured otherwise.
-    home_folder
-        Folder of the node, if it is on this machine.
     output
         Text for people or JSON.
     transport
         Replaces the network, for tests.
     """
+    named = os.environ.get("QUORATE_HOME")
+    if home_folder is None and url is None and named:
+        home_folder = Path(named)
     home = None if home_folder is None else NodeHome(home_folder)
     findings: list[Finding] = []
-    if url is None:
-        url = default_url
-        if home is not None:
-            url, finding = _find_url(home, default_url)
-            findings += [finding] if finding is not None else []
+    if url is None and home is not None:
+        url, findings = _find_url(home, default_url)
+    elif url is None:
+        url = os.environ.get("QUORATE_URL") or default_url
     answers = _ask(url, transport)
     opinion = _judge(answers, home, findings)
     print_answer(asdict(opinion), _render(opinion, url, home), output)
@@ -98,18 +105,18 @@ def run_doctor(
         raise SystemExit(ExitCode.FAILURE)
 
 
-def _find_url(home: NodeHome, default_url: str) -> tuple[str, Finding | None]:
+def _find_url(home: NodeHome, default_url: str) -> tuple[str, list[Finding]]:
     """Return where the node of a home answers, and what is wrong with its settings if anything."""
     try:
         api = load_settings(home.config_file).api
     except InvalidInputError as error:
-        return default_url, Finding("settings", FindingState.FAILED, error.message)
+        return default_url, [Finding("settings", FindingState.FAILED, error.message)]
     if not api.enabled:
-        return default_url, Finding("settings", FindingState.WARNING, "this node serves no API")
+        return default_url, [Finding("settings", FindingState.WARNING, "this node serves no API")]
     host = "127.0.0.1" if api.host in ("0.0.0.0", "::") else api.host  # noqa: S104
     if ":" in host:
         host = f"[{host}]"
-    return f"http://{host}:{api.port}", None
+    return f"http://{host}:{api.port}", []
 
 
 def _ask(url: str, transport: httpx.BaseTransport | None) -> _Answers:
@@ -125,7 +132,9 @@ def _ask(url: str, transport: httpx.BaseTransport | None) -> _Answers:
             if consensus.status_code != httpx.codes.OK and told["code"] != "node_unreachable":
                 raise ValueError(told["code"])
             known = told if consensus.status_code == httpx.codes.OK else None
-    except httpx.HTTPError as error:
+            if known is not None and not known.keys() >= _TOLD:
+                raise ValueError("tells something else")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         text = f"{url} does not answer: {error}"
         return _Answers(Finding("api", FindingState.FAILED, text))
     except (ValueError, KeyError, TypeError):

@@ -36,6 +36,12 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiScene]
         yield running
 
 
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QUORATE_URL", raising=False)
+    monkeypatch.delenv("QUORATE_HOME", raising=False)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> NodeHome:
     plan = NetworkPlan(
@@ -79,7 +85,7 @@ class Visit:
         self.code: Any = 0
         try:
             folder = None if home is None else home.root
-            doctor.run_doctor(url, URL, folder, output, transport)
+            doctor.run_doctor(url, folder, URL, output, transport)
         except SystemExit as leaving:
             self.code = leaving.code
         self.text = capsys.readouterr().out
@@ -231,6 +237,37 @@ def test_what_is_no_node_is_not_taken_for_one(
     visit = Visit(capsys, transport)
     assert visit.code == 1
     assert "is no node, or one of another version" in visit.text
+
+
+def test_a_node_that_answers_something_else_is_of_another_version(
+    scene: ApiScene, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/api/v1/consensus":
+            return httpx.Response(200, content=b"{}")
+        return httpx.Response(200, content=scene.http.get(request.url.path).content)
+
+    visit = Visit(capsys, httpx.MockTransport(answer))
+    assert visit.code == 1
+    assert "is no node, or one of another version" in visit.text
+
+
+def test_a_url_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for url in ("http://host:port", "nowhere"):
+        assert f"{url} does not answer" in Visit(capsys, NOBODY, url=url).text
+
+
+def test_the_environment_names_what_is_not_given(
+    home: NodeHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUORATE_URL", "http://environment:1")
+    assert "http://environment:1 does not answer" in Visit(capsys, NOBODY).text
+    # A folder that is given knows its own address.
+    assert f"{URL} does not answer" in Visit(capsys, NOBODY, home).text
+    monkeypatch.setenv("QUORATE_HOME", str(home.root))
+    assert Visit(capsys, NOBODY).text.startswith(str(home.root))
+    # An address that is given may be that of any node.
+    assert "no node runs in" not in Visit(capsys, NOBODY, url="http://other:1").text
 
 
 def test_a_node_that_does_not_know_the_question_is_of_another_version(
