@@ -30,6 +30,7 @@ from primitives.hashing import HASH_BYTES, Tag, tagged_hash
 from primitives.merkle import merkle_root
 
 __all__ = [
+    "CHUNKS_MAX",
     "CHUNK_BYTES_MAX",
     "MANIFEST_BYTES_MAX",
     "Manifest",
@@ -93,10 +94,20 @@ class Manifest:
         """The epoch whose validators must be known to believe the manifest: the next block's."""
         return self.receipts_proof.certificate.epoch
 
-    @property
-    def manifest_id(self) -> bytes:
-        """Hash of the canonical bytes, 32 bytes."""
-        return self._hash
+    @cached_property
+    def snapshot_id(self) -> bytes:
+        """What the chunks are chunks of, 32 bytes.
+
+        Nodes hold commit certificates of different signers, so their manifests of one snapshot
+        differ; this does not.
+        """
+        content = (
+            self.block.header.block_id,
+            self.block.state_root,
+            self.key_count,
+            b"".join(self.chunk_hashes),
+        )
+        return tagged_hash(Tag.CHUNK, encode(content))
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
@@ -111,10 +122,6 @@ class Manifest:
                 b"".join(self.chunk_hashes),
             )
         )
-
-    @cached_property
-    def _hash(self) -> bytes:
-        return tagged_hash(Tag.CHUNK, self.encode())
 
 
 def decode_manifest(data: bytes) -> Manifest:

@@ -81,7 +81,7 @@ def import_state(
         raise _bad(
             f"has state root {builder.root.hex()}, certified is {manifest.block.state_root.hex()}"
         )
-    target.write([*batch, (IMPORTED_KEY, manifest.manifest_id)], (), sync=True)
+    target.write([*batch, (IMPORTED_KEY, manifest.snapshot_id)], (), sync=True)
 
 
 def tensor_put(chunk_hash: bytes, data: bytes) -> Pair:
@@ -137,7 +137,7 @@ def finish_import(
     InvariantViolationError
         If the state was not imported before.
     """
-    if target.get(IMPORTED_KEY) != manifest.manifest_id:
+    if target.get(IMPORTED_KEY) != manifest.snapshot_id:
         raise InvariantViolationError("the tip was to be set before the state was there")
     block, header = manifest.block, manifest.block.header
     height = header.height.to_bytes(HEIGHT_BYTES, "big")

@@ -3,7 +3,7 @@
 ::
 
     m/base              height of the snapshot, u64; below it nothing of the chain is held
-    m/imported          id of the manifest whose state is in the store already, but not yet all else
+    m/imported          id of the snapshot whose state is in the store already, but not yet all else
     s/ transaction id   envelope of a transaction below the base whose payload is held
 """
 
