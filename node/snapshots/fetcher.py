@@ -110,6 +110,7 @@ class SnapshotFetcher:
         self._manifest: Manifest | None = None
         self._offerer: int | None = None
         self._refused: set[bytes] = set()
+        self._has_begun = False
         self._missing = 0
         self._chunks: FetchQueue[int] = FetchQueue(())
         self._tensors: FetchQueue[bytes] = FetchQueue(())
@@ -241,7 +242,7 @@ class SnapshotFetcher:
         if self._now_ms - self._asked_ms >= OFFER_INTERVAL_MS:
             self._asked_ms = self._now_ms
             for peer in self._peers.list_free(self._now_ms):
-                if peer.offer is None and not peer.open:
+                if not peer.open:
                     self._peers.ask(peer, OfferRequest(), self._now_ms)
         saved = self._saved
         if saved is not None and self._is_of_use(saved) and any(True for _ in self._peers):
@@ -288,11 +289,18 @@ class SnapshotFetcher:
 
     def _check_hopeless(self) -> None:
         """Give up when there is nothing to be had."""
-        heard = [each for each in self._peers if each.has_answered]
-        is_all = len(heard) == sum(1 for _ in self._peers)
-        if is_all and len(heard) >= self._limits.answers_enough:
-            self._give_up(f"{len(heard)} peers offer no snapshot of use")
-        elif self._now_ms - self._useful_ms >= self._limits.patience_ms:
+        limits = self._limits
+        if self._has_begun:
+            # There was one: the next will come.
+            patience_ms = limits.stall_ms
+        else:
+            patience_ms = limits.patience_ms
+            heard = [each for each in self._peers if each.has_answered]
+            is_all = len(heard) == sum(1 for _ in self._peers)
+            if is_all and len(heard) >= limits.answers_enough:
+                self._give_up(f"{len(heard)} peers offer no snapshot of use")
+                return
+        if self._now_ms - self._useful_ms >= patience_ms:
             self._give_up("no peer offered a snapshot of use in time")
 
     def _take_offer(self, peer: Peer, offer: Offer) -> None:
@@ -371,6 +379,7 @@ class SnapshotFetcher:
         self._missing = len(missing)
         self._chunks = FetchQueue(missing)
         self._stage = FetchStage.STATE
+        self._has_begun = True
         self._useful_ms = self._now_ms
 
     def _ask_chunks(self) -> None:
