@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from primitives.certificates import VoteKind
-from tests.model_check.local import LocalState, LocalSystem, Reduction, Replica
+from tests.model_check.local import LocalState, LocalSystem, Reduction
+from tests.model_check.replica import Replica
 from tests.model_check.universe import GENESIS_NUMBER, VALIDATORS, Universe, iterate_bits
 
 __all__ = ["Result", "Search", "Violation"]

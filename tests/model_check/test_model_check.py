@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from tests.model_check.__main__ import RESTARTS_ONLY, list_schedules
-from tests.model_check.local import LocalSystem, Reduction, fingerprint
+from tests.model_check.local import LocalSystem, Reduction
+from tests.model_check.replica import fingerprint
 from tests.model_check.search import Search
 from tests.model_check.universe import Universe, iterate_bits
 from tests.twins.planted_bugs import PLANTED_BUGS

@@ -8,7 +8,8 @@ from itertools import combinations
 from consensus.evidence import EvidenceKind, find_vote_conflict
 from consensus.messages import CertificateMessage, Message, PrePrepare, Vote
 from primitives.certificates import VoteKind
-from tests.twins.network import Instance, PromiseBrokenError, TwinNetwork
+from tests.twins.instance import Instance, PromiseBrokenError
+from tests.twins.network import TwinNetwork
 from tests.twins.scenario import TWINNED, Scenario
 
 __all__ = ["Outcome", "play"]

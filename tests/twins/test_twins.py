@@ -9,7 +9,7 @@ import pytest
 
 from consensus.evidence import EvidenceKind
 from tests.twins.classes import CLASSES, ScenarioClass
-from tests.twins.network import PromiseBrokenError
+from tests.twins.instance import PromiseBrokenError
 from tests.twins.planted_bugs import PLANTED_BUGS
 from tests.twins.play import play
 from tests.twins.scenario import (
