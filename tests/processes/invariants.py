@@ -1,0 +1,54 @@
+"""What must hold on every validator after any fault: one history, nothing lost, nobody accused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from node.local_network import ValidatorProcess
+from quorate.client import Client
+from tests.helpers.local_network import get_height, get_json, wait_for_height
+from tests.processes.registers import Clients
+
+__all__ = ["assert_logs_clean", "assert_nothing_lost", "assert_one_history"]
+
+PATIENCE_S = 180.0
+ACCUSATIONS = ("broke a vote rule", "alarm ", "consensus stops", "door stops", "Traceback")
+
+
+def assert_one_history(validators: Sequence[ValidatorProcess], at_least: int) -> int:
+    """Wait until all are at a height; compare blocks and state roots below; return how many."""
+    for validator in validators:
+        wait_for_height(validator, at_least, PATIENCE_S)
+    lowest = min(get_height(validator) for validator in validators)
+    histories = []
+    for validator in validators:
+        with Client(validator.url) as client:
+            blocks = client.blocks(limit=get_height(validator) + 1)
+        histories.append(
+            {
+                each.height: (each.block_id, each.state_root)
+                for each in blocks
+                if each.height <= lowest
+            }
+        )
+    for validator, history in zip(validators, histories, strict=True):
+        assert max(history) == lowest, validator.name
+        assert history == histories[0], validator.name
+    return lowest
+
+
+def assert_nothing_lost(validators: Iterable[ValidatorProcess], clients: Clients) -> None:
+    """Ask every validator for everything that a client was told to be final."""
+    for validator in validators:
+        for transaction_id, height in clients.final.items():
+            found = get_json(validator.url, f"/api/v1/transactions/{transaction_id}")
+            assert (found["status"], found["height"]) == ("ok", height), validator.name
+
+
+def assert_logs_clean(validators: Iterable[ValidatorProcess], expected: Sequence[str] = ()) -> None:
+    """Find no evidence, alarm or broken task in the logs, but for lines with an expected text."""
+    for validator in validators:
+        for line in validator.home.log_file.read_text(errors="replace").splitlines():
+            if any(text in line for text in expected):
+                continue
+            assert not any(text in line for text in ACCUSATIONS), f"{validator.name}: {line}"

@@ -1,0 +1,101 @@
+"""A cabled network under a running load, checked as a whole when the load ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from node.local_network import ValidatorProcess
+from node.storage.keystore import load_private_key
+from tests.helpers.local_network import get_height, get_json, wait_for, wait_for_height
+from tests.processes.cabled_network import ACCOUNTS, CabledNetwork, run_cabled_network
+from tests.processes.invariants import (
+    PATIENCE_S,
+    assert_logs_clean,
+    assert_nothing_lost,
+    assert_one_history,
+)
+from tests.processes.registers import Clients
+
+__all__ = ["LoadedNetwork", "run_loaded_network"]
+
+WRITERS = 3
+BLOCKS_A_STEP = 6
+
+
+@dataclass(slots=True)
+class LoadedNetwork:
+    """Validators, their cables, and clients at work."""
+
+    network: CabledNetwork
+    clients: Clients
+    expected_lines: list[str]
+    """Texts whose lines in the logs are no accusation in this test."""
+
+    @property
+    def validators(self) -> list[ValidatorProcess]:
+        """In the order of the genesis."""
+        return self.network.validators
+
+    def wait_for_progress(
+        self, of: Sequence[ValidatorProcess] | None = None, blocks: int = BLOCKS_A_STEP
+    ) -> None:
+        """Wait until each of some validators, else all, made more blocks final."""
+        for validator in self.validators if of is None else of:
+            before = wait_for(partial(get_height, validator), validator.name, PATIENCE_S)
+            wait_for_height(validator, before + blocks, PATIENCE_S)
+
+    def wait_for_work(self, count: int = 5) -> None:
+        """Wait until more transactions of clients became final."""
+        wanted = len(self.clients.final) + count
+        wait_for(lambda: len(self.clients.final) >= wanted, f"{wanted} final", PATIENCE_S)
+
+    def signal(self, validator: ValidatorProcess, number: signal.Signals) -> None:
+        """Send a signal to a node."""
+        assert validator.process is not None
+        validator.process.send_signal(number)
+
+    def restart(self, validators: Sequence[ValidatorProcess]) -> None:
+        """Start again what was killed, and wait until all answer that they are synced."""
+        for validator in validators:
+            validator.start()
+        self.network.wait_until_ready(PATIENCE_S)
+
+    def get_leader(self, of: ValidatorProcess) -> int:
+        """Return who leads, as one validator sees it."""
+        name = wait_for(lambda: get_json(of.url, "/api/v1/consensus")["leader"], "a leader")
+        return [each.name for each in self.validators].index(name)
+
+
+@contextmanager
+def run_loaded_network(folder: Path, *, validators: int = 4) -> Iterator[LoadedNetwork]:
+    """Start everything; after the block, heal, wait and check everything that is promised."""
+    with run_cabled_network(folder, validators=validators) as network:
+        paths = [folder / "accounts" / f"{name}.json" for name in ACCOUNTS[: WRITERS + 1]]
+        keys = [load_private_key(path) for path in paths]
+        clients = Clients([each.url for each in network.validators], keys)
+        loaded = LoadedNetwork(network, clients, [])
+        clients.start()
+        try:
+            loaded.wait_for_work()
+            yield loaded
+            network.heal()
+            loaded.wait_for_progress()
+            loaded.wait_for_work()
+        finally:
+            clients.stop()
+        assert_everything_promised(loaded)
+
+
+def assert_everything_promised(loaded: LoadedNetwork) -> None:
+    """Compare histories, look for what was final, judge what clients saw, read the logs."""
+    clients = loaded.clients
+    assert_one_history(loaded.validators, max(clients.final.values()))
+    assert_nothing_lost(loaded.validators, clients)
+    clients.check()
+    assert clients.carried, "no client read anything"
+    assert_logs_clean(loaded.validators, loaded.expected_lines)
