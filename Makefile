@@ -22,7 +22,7 @@ READY := $(VENV)/.ready-$(shell cat requirements/development.lock pyproject.toml
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest coverage simulate twins \
-	model-check bench test-docker image lock clean clean-all
+	model-check bench test-processes test-docker image lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,9 @@ bench: $(READY) ## every benchmark in turn; each prints a table
 
 image: ## build the container image: make image ARGS='--build-arg BASE=…'
 	docker build $(ARGS) --tag quorate .
+
+test-processes: $(READY) ## real validators in network namespaces: cut, stopped, killed; needs root and iproute2
+	@$(BIN)/python -m tests.processes $(ARGS)
 
 test-docker: $(READY) ## build the image, run four containers, ask each of them; needs a Docker engine
 	@$(BIN)/python -m tests.docker.check_containers $(ARGS)

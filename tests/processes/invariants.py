@@ -12,7 +12,7 @@ from tests.processes.registers import Clients
 __all__ = ["assert_logs_clean", "assert_nothing_lost", "assert_one_history"]
 
 PATIENCE_S = 180.0
-ACCUSATIONS = ("broke a vote rule", "alarm ", "consensus stops", "door stops", "Traceback")
+ACCUSATIONS = ("broke a vote rule", "alarm ", "consensus stops", "door stops", "task broke")
 
 
 def assert_one_history(validators: Sequence[ValidatorProcess], at_least: int) -> int:

@@ -35,6 +35,7 @@ class LoadedNetwork:
     clients: Clients
     expected_lines: list[str]
     """Texts whose lines in the logs are no accusation in this test."""
+    is_finished: bool = False
 
     @property
     def validators(self) -> list[ValidatorProcess]:
@@ -65,6 +66,21 @@ class LoadedNetwork:
             validator.start()
         self.network.wait_until_ready(PATIENCE_S)
 
+    def finish(self) -> None:
+        """Heal, see everything go on, end the load, and check everything that is promised."""
+        if self.is_finished:
+            return
+        self.network.heal()
+        self.wait_for_progress()
+        self.wait_for_work()
+        self.clients.stop()
+        assert_one_history(self.validators, max(self.clients.final.values()))
+        assert_nothing_lost(self.validators, self.clients)
+        self.clients.check()
+        assert self.clients.carried, "no client read anything"
+        assert_logs_clean(self.validators, self.expected_lines)
+        self.is_finished = True
+
     def get_leader(self, of: ValidatorProcess) -> int:
         """Return who leads, as one validator sees it."""
         name = wait_for(lambda: get_json(of.url, "/api/v1/consensus")["leader"], "a leader")
@@ -83,19 +99,6 @@ def run_loaded_network(folder: Path, *, validators: int = 4) -> Iterator[LoadedN
         try:
             loaded.wait_for_work()
             yield loaded
-            network.heal()
-            loaded.wait_for_progress()
-            loaded.wait_for_work()
+            loaded.finish()
         finally:
             clients.stop()
-        assert_everything_promised(loaded)
-
-
-def assert_everything_promised(loaded: LoadedNetwork) -> None:
-    """Compare histories, look for what was final, judge what clients saw, read the logs."""
-    clients = loaded.clients
-    assert_one_history(loaded.validators, max(clients.final.values()))
-    assert_nothing_lost(loaded.validators, clients)
-    clients.check()
-    assert clients.carried, "no client read anything"
-    assert_logs_clean(loaded.validators, loaded.expected_lines)
