@@ -245,12 +245,28 @@ class Adversary:
             out.append((self._random.choice(self._past), self._random.randrange(2_000)))
         if isinstance(message, Vote) and self._does(Kind.IMPERSONATION):
             out.append((replace(message, validator=(message.validator + 1) % 4), 0))
+        if isinstance(message, Status) and self._does(Kind.SEATLESS_VOTE):
+            out.append((self._vote_without_seat(message), 0))
         if isinstance(message, CertificateBatch) and self._does(Kind.FORGED_CERTIFICATE):
             forged = tuple(self._forge(each) for each in message.certificates)
             out.append((CertificateBatch(forged), 0))
         if isinstance(message, Vote) and self._does(Kind.FUTURE_FLOOD):
             out += [(self._draw_future(message), 0) for _ in range(FLOOD_VOTES)]
         return out
+
+    def _vote_without_seat(self, status: Status) -> Vote:
+        """Return a vote signed with its own key for some seat in this epoch or the one before."""
+        epoch = max(status.epoch - self._random.randrange(2), 0)
+        like = Vote(
+            VoteKind.VIEW_CHANGE,
+            epoch,
+            status.view,
+            ZERO_HASH,
+            ZERO_HASH,
+            self._random.randrange(4),
+            b"",
+        )
+        return self._vote(like, VoteKind.VIEW_CHANGE, ZERO_HASH)
 
     def _draw_future(self, like: Vote) -> Vote:
         view = self.view + self._random.randint(1, VIEW_WINDOW + 2)

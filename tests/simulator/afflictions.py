@@ -109,7 +109,7 @@ class Afflictions:
                 node.effects_left = fault.amount
             case Kind.CRASH_LOOP:
                 self._crash_again(fault, node)
-            case Kind.POWER_LOSS:
+            case Kind.POWER_LOSS | Kind.LATE_START:
                 node.die()
             case Kind.PAUSE:
                 node.is_paused = True

@@ -171,9 +171,8 @@ class Checkers:
         if node not in expected and not self._forks_allowed:
             raise InvariantBrokenError(f"node {node} raised {code}: {text}")
 
-    def check_bounds(self, node: int, core: Core, mempool: int = 0) -> None:
-        """Sample the sizes of what grows with messages."""
-        del mempool
+    def check_bounds(self, node: int, core: Core) -> None:
+        """Sample what a core holds: the sizes of what grows with messages, and only its epoch."""
         state = core.state
         views = max(state.view, state.log.highest_certified_view) - state.log.final_view
         bounds = {
@@ -183,6 +182,16 @@ class Checkers:
             "prepared views": (len(state.log.prepared_views), views + 1),
             "peers": (len(state.peers), PEERS_MAX),
         }
+        strangers = [
+            certificate.view
+            for record in state.log._records.values()
+            for certificate in record.certificates.values()
+            if certificate.epoch != state.parameters.epoch
+        ]
+        if strangers:
+            raise InvariantBrokenError(
+                f"node {node} counts certificates of another epoch for views {strangers}"
+            )
         for name, (found, most) in bounds.items():
             if found > most:
                 raise InvariantBrokenError(f"node {node} holds {found} {name}, at most {most}")

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     CRASH_LOOP = "crash loop"
     POWER_LOSS = "crash of all"
     PAUSE = "pause"
+    LATE_START = "started late, with nothing"
     SKEW = "clock skewed"
     CLOCK_JUMP = "clock off by up to an hour"
     CLOCK_BACK = "clock set back"
@@ -68,6 +69,7 @@ class Kind(StrEnum):
     BAD_BLOCKS = "bad blocks in block sync"
     FORGED_CERTIFICATE = "forged certificates"
     IMPERSONATION = "votes in another's name"
+    SEATLESS_VOTE = "votes without a seat in the epoch"
 
 
 BYZANTINE = frozenset(
@@ -87,6 +89,7 @@ BYZANTINE = frozenset(
         Kind.BAD_BLOCKS,
         Kind.FORGED_CERTIFICATE,
         Kind.IMPERSONATION,
+        Kind.SEATLESS_VOTE,
     }
 )
 """What only a Byzantine validator does."""
@@ -177,7 +180,13 @@ class _Draft:
 
 
 def draw_faults(
-    random: Random, nodes: int, duration_ms: int, *, often: int, faulty: tuple[int, ...]
+    random: Random,
+    nodes: int,
+    duration_ms: int,
+    *,
+    often: int,
+    faulty: tuple[int, ...],
+    newcomers: tuple[int, ...] = (),
 ) -> list[Fault]:
     """Draw the faults of one run.
 
@@ -188,6 +197,7 @@ def draw_faults(
     duration_ms : how long faults go on; then everything heals that can.
     often : how many of each kind that strikes more than once, about.
     faulty : those that may be struck by what only a faulty validator does.
+    newcomers : those that may start late.
     """
     draft = _Draft(random, nodes, duration_ms, longest_ms=min(duration_ms, 600_000))
     groups: list[Callable[[_Draft, int], None]] = [
@@ -201,6 +211,10 @@ def draw_faults(
     for group in groups:
         if draft.chance(0.6):
             group(draft, often)
+    for node in newcomers:
+        if draft.chance(0.5):
+            length_ms = draft.random.randint(1, duration_ms)
+            draft.faults.append(Fault(Kind.LATE_START, 0, length_ms, (node,)))
     if faulty:
         _add_faulty(draft, faulty)
     draft.faults.sort(key=lambda fault: (fault.start_ms, fault.kind.value, fault.nodes))

@@ -7,7 +7,8 @@ for: work is done at a simulated time, in the order that its thread would have d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +33,7 @@ from ledger.reader import LedgerReader
 from ledger.store import LedgerStore
 from node.configuration import ConsensusSettings
 from node.epochs import EpochStarter, SigningRecords
+from node.evidence_reporter import EvidenceReporter
 from node.ledger_service import (
     FinalBlock,
     FinalState,
@@ -43,6 +45,7 @@ from node.mempool import Mempool, MempoolLimits
 from node.turns import EpochCore
 from node.unfinal_blocks import UnfinalBlocks
 from primitives.errors import InvalidInputError
+from primitives.evidence import Evidence
 from primitives.header import BlockHeader
 from primitives.keys import PrivateKey
 from tests.simulator.full_ledger import FullLedger, decode_transfer
@@ -115,6 +118,12 @@ class _Loop:
         return handed
 
 
+def _run_through(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that waits for nothing."""
+    with contextlib.suppress(StopIteration):
+        coroutine.send(None)
+
+
 class LedgerServiceThread(LedgerThread):
     """Stands where `LedgerThread` does, with the production code behind it.
 
@@ -159,6 +168,14 @@ class LedgerServiceThread(LedgerThread):
                 read_wall_ms=lambda: node.read_clocks().wall_ms,
             )
         )
+        self._reporter = EvidenceReporter(
+            chain_id=ledger.genesis.chain_id,
+            reader=reader,
+            load_key=lambda: key,
+            get_next_nonce=self._service.get_next_nonce,
+            submit=self._submit,
+            run=_run_through,
+        )
         self._history: SigningHistory | None = None
         scenario = simulation.scenario
         self._starter = EpochStarter(
@@ -177,6 +194,9 @@ class LedgerServiceThread(LedgerThread):
         running = self._starter.begin()
         self._simulation.learn_validators(running)
         return running
+
+    def report(self, evidence: Evidence) -> None:
+        self._reporter.report(evidence)
 
     def offer(self, transaction: bytes) -> None:
         decoded = decode_transfer(transaction)
@@ -219,6 +239,11 @@ class LedgerServiceThread(LedgerThread):
         else:
             self._at(self._simulation.now_ms + JUDGING_MS, work.run)
 
+    async def _submit(self, transaction: bytes, _payload: Payload | None) -> None:
+        """Hand a transaction of this node to its pool and to the others."""
+        self._simulation.note("evidence submitted")
+        self._simulation.spread(self._node, transaction)
+
     def _load_records(self, _epoch: int) -> SigningRecords:
         history, self._history = self._history, None
         if history is None:
@@ -236,6 +261,7 @@ class LedgerServiceThread(LedgerThread):
             self._node.identity, height, self._disk.read_final(height)
         )
         self._disk.check_conservation(height)
+        self._reporter.on_final(height)
         self._node.want_turn()
 
     def _on_execution_failed(self, action: ExecuteBlock, error: Exception) -> None:

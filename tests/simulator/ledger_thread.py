@@ -26,6 +26,7 @@ from consensus.messages import Block, CertificateBatch
 from consensus.recovery import Recovered
 from node.seats import Seats
 from node.turns import EpochCore
+from primitives.evidence import Evidence
 from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader
 from tests.helpers.consensus import sign
@@ -90,6 +91,9 @@ class LedgerThread:
         held, self._held = self._held, []
         for work, arguments in held:
             self._at(self._simulation.now_ms, work, *arguments)
+
+    def report(self, evidence: Evidence) -> None:
+        """Bring evidence into the ledger, if that takes any."""
 
     def _in_turn(self, work: Callable[..., None], *arguments: Any) -> None:
         """Do something after everything that was asked for before."""

@@ -367,3 +367,5 @@ class SimulatedNode:
 
     def _on_evidence(self, evidence: Evidence) -> None:
         self._simulation.checkers.on_evidence(self.identity, evidence)
+        if self._thread is not None:
+            self._thread.report(evidence)

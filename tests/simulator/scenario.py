@@ -88,7 +88,12 @@ def draw_scenario(seed: int, profile: str | None = None, validators: int | None 
     hour_ms = 3_600_000
     duration_ms = random.randint(hour_ms, 6 * hour_ms) if is_soak else random.randint(5_000, 40_000)
     faults = draw_faults(
-        random, nodes, duration_ms, often=random.choice((2, 6)) if is_soak else 1, faulty=faulty
+        random,
+        nodes,
+        duration_ms,
+        often=random.choice((2, 6)) if is_soak else 1,
+        faulty=faulty,
+        newcomers=tuple(range(count, nodes)),
     )
     return Scenario(
         profile=profile,

@@ -278,6 +278,14 @@ class Simulation:
             for target in self._instances[identity]:
                 self._transmit(source, target, data, received, delay_ms)
 
+    def spread(self, source: SimulatedNode, transaction: bytes) -> None:
+        """Put a transaction into the pool of a node, which passes it on."""
+        source.offer(transaction)
+        for node in self.nodes:
+            if node is not source:
+                for arrival_ms in self.network.route(source.index, node.index, 4, self.now_ms):
+                    self.at(arrival_ms, node.offer, transaction)
+
     def expect_damage(self, node: SimulatedNode, what: str) -> None:
         """Complain of a damaged disk unless this one was damaged on purpose."""
         if node.identity not in self._afflictions.damaged:
@@ -366,12 +374,7 @@ class Simulation:
         self.at(self.now_ms + wait_ms, self._submit)
 
     def _offer(self, transaction: bytes) -> None:
-        source = self.random.choice(self.nodes)
-        source.offer(transaction)
-        for node in self.nodes:
-            if node is not source:
-                for arrival_ms in self.network.route(source.index, node.index, 4, self.now_ms):
-                    self.at(arrival_ms, node.offer, transaction)
+        self.spread(self.random.choice(self.nodes), transaction)
         self.at(self.now_ms + RESUBMIT_AFTER_MS, self._offer_again, transaction)
 
     def _offer_again(self, transaction: bytes) -> None:
