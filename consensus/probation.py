@@ -9,9 +9,9 @@ are merely claimed, without certificates that lead there, count for nothing, so 
 prolong this. With fewer than 2f + 1 others it cannot be known, and an operator has to decide.
 
 Views go on from epoch to epoch, but the validators change, so the next epoch is another matter: it
-may have signed there too. It cannot have if it had heard enough when its view was not above that of
-the epoch's last block: had it seen that block final, a quorum had committed it and was in a higher
-view already.
+may have signed there too. It cannot have if it had heard enough when its view was below that of the
+epoch's last block: had it seen that block final, a quorum had committed it and was above that view
+already.
 
 Records may also be lost without anybody noticing, when a whole machine is set back to an earlier
 state; and the key may be at work elsewhere. Both show when others have a vote of ours, above the
@@ -57,20 +57,17 @@ class Probation:
         """The view that has to be left behind; None while that is not known, or nothing is lost."""
         return None if self._caught_up_in_view is None else self._caught_up_in_view + 1
 
-    @property
-    def records_lost(self) -> bool:
-        """Whether records were lost in this epoch or before; it stays so when the wait is over."""
-        return self._records_lost
-
-    def reaches_beyond(self, end_view: int) -> bool:
-        """Say whether the next epoch begins on probation as well.
+    def reaches_beyond(self, final_view: int) -> bool:
+        """Say whether a core that follows this one begins on probation as well.
 
         Parameters
         ----------
-        end_view : view of this epoch's last block.
+        final_view : view of the final block on which it begins: the last one of this epoch, or any
+            other if it follows in the same epoch. In that case its floor is what had to be left
+            behind.
         """
         caught_up = self._caught_up_in_view
-        return self._records_lost and (caught_up is None or caught_up > end_view)
+        return self._records_lost and (caught_up is None or caught_up >= final_view)
 
     def note(self, peer: int, view: int) -> None:
         """Take the view that a peer is in."""

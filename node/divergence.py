@@ -82,9 +82,12 @@ def examine_blocks(
 
     Notes
     -----
-    The last one returned is the first whose execution broke off, if one did.
+    The last one returned is the first whose execution broke off, if one did. If other blocks became
+    final meanwhile there is nothing to look into any more, and nothing is returned.
     """
     store = LedgerStore(values)
+    if blocks[0].header.parent_id != store.tip().block_id:
+        return ()
     executor = BlockExecutor(store, payloads)
     parameters = store.parameters()
     found: list[BlockDigests] = []

@@ -38,7 +38,8 @@ __all__ = ["Divergence", "DivergenceDesk", "LedgerToExamine", "find_divergence"]
 
 logger = logging.getLogger(__name__)
 
-_CODES = ("diverged", "state_root_differs")
+_HALTING_CODE = "diverged"
+_CODES = (_HALTING_CODE, "state_root_differs")
 
 
 class Turns(Protocol):
@@ -121,23 +122,29 @@ class DivergenceDesk:
         self._on_broken = on_broken
         # Blocks that were looked into. A node that mends itself moves on; one that does not stops.
         self._examined: set[bytes] = set()
+        self._running: set[bytes] = set()
+        # Those of them without which this node cannot go on.
+        self._needed: set[bytes] = set()
 
     def on_alarm(self, code: str) -> None:
         """Take an alarm of the core; most are none of this desk's business."""
-        if code not in _CODES:
+        state = self._turns.core.state
+        # Whoever stopped for another reason does not go on because of this one.
+        if code not in _CODES or (state.is_halted and code != _HALTING_CODE):
             return
-        divergence = find_divergence(self._turns.core.state)
+        divergence = find_divergence(state)
         if divergence is not None:
-            self._run(self._look_into(divergence, is_certain=code == "diverged"))
+            self._run(self._look_into(divergence, is_certain=code == _HALTING_CODE))
 
     def on_execution_failed(self, action: ExecuteBlock, error: Exception) -> None:
         """Take a block whose execution raised something that is no verdict on a transaction."""
         if isinstance(error, CorruptStateError) and not isinstance(error, MissingPayloadError):
             self._on_broken(error)
             return
-        chain = self._turns.core.state.tree.get_chain(action.block.block_id)
-        if not chain:
-            # An answer to a core that is no more.
+        state = self._turns.core.state
+        chain = state.tree.get_chain(action.block.block_id)
+        if not chain or state.is_halted:
+            # An answer to a core that is no more, or that has stopped already.
             return
         height = action.block.header.height
         logger.error("executing block %d raised an error", height, exc_info=error)
@@ -153,13 +160,25 @@ class DivergenceDesk:
         is_certain
             It is this node that cannot go on: a quorum differs, or nothing came out at all.
         """
+        core = self._turns.core
         block_id = divergence.blocks[-1].block_id
+        if is_certain:
+            self._needed.add(block_id)
+        if block_id in self._running:
+            return
         if block_id in self._examined:
             if is_certain:
                 self._give_up("the same block came out wrong again")
             return
         self._examined.add(block_id)
+        self._running.add(block_id)
         report = await self._examine(divergence)
+        self._running.discard(block_id)
+        # More may be known by now than when this began.
+        is_certain = block_id in self._needed
+        has_stopped = core.state.is_halted and not is_certain
+        if core is not self._turns.core or has_stopped or not report.blocks:
+            return
         path = save_report(self._folder, report)
         if _is_mended(report):
             logger.error(

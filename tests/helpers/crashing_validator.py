@@ -295,6 +295,7 @@ class Life:
         home: NodeHome,
         boundaries: Boundaries,
         make_executor: ExecutorFactory = BlockExecutor,
+        *,
         repetitions: int = 1,
     ) -> None:
         self._script = script

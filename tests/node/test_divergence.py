@@ -70,6 +70,12 @@ def test_an_execution_that_breaks_off_is_the_end_of_the_report(chain: Chain) -> 
     assert found[1].parent_root == found[0].state_root
 
 
+def test_blocks_that_the_chain_has_passed_are_not_looked_into(chain: Chain) -> None:
+    blocks = make_blocks(chain)
+    chain.run()
+    assert examine_blocks(chain.values, chain.payloads, blocks) == ()
+
+
 def test_what_ends_an_epoch_behind_its_last_block_is_left_out() -> None:
     network = make_network()
     chain = Chain(network)

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from consensus.messages import Vote
+from consensus.messages import Block, Vote
+from ledger.divergence import BlockDigests
 from ledger.executed_block import ExecutedBlock
 from ledger.executor import BlockExecutor
-from ledger.payload import PayloadReader
+from ledger.key_value import MemoryKeyValueStore
+from ledger.payload import MemoryPayloadStore, PayloadReader
 from ledger.store import LedgerStore
 from ledger.transactions import registry
-from node import divergence
+from node import divergence, divergence_desk
 from node.divergence import load_report
+from node.divergence_desk import Divergence, DivergenceDesk, LedgerToExamine
 from node.home import NodeHome
 from node.storage.sign_guard import GuardState, create_guard, guard_path
 from primitives.certificates import VoteKind
 from primitives.errors import CorruptStateError, InvariantViolationError
+from tests.helpers.consensus import GENESIS, Bench, make_header
 from tests.helpers.crashing_validator import (
     Boundaries,
     Life,
@@ -148,3 +154,74 @@ def test_a_report_says_what_each_transaction_did(script: Script, home: NodeHome)
 def test_a_disk_that_fails_stops_the_node(script: Script, home: NodeHome) -> None:
     end, _ = run(script, home, lose_disk, 1, times=1)
     assert end["broken"][0] == "the database does not answer"
+
+
+class Scene:
+    """A desk whose examinations end when the test says so."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, examined_root: bytes) -> None:
+        self.core = Bench().core
+        self.said: list[str] = []
+        self.gate = threading.Event()
+        self.tasks: list[asyncio.Task[None]] = []
+        self._folder = folder
+        header = make_header(GENESIS, 1, b"body")
+        found = BlockDigests(1, 1, header.block_id, b"p" * 32, examined_root, ())
+        wanted = Divergence((Block(header, b"body"),), b"c" * 32, b"o" * 32)
+
+        def examine(*arguments: object) -> tuple[BlockDigests, ...]:
+            self.gate.wait()
+            return (found,)
+
+        patch.setattr(divergence_desk, "examine_blocks", examine)
+        patch.setattr(divergence_desk, "find_divergence", lambda state: wanted)
+
+    def begin_again(self) -> None:
+        self.said.append("begins again")
+
+    def suspend(self) -> None:
+        self.said.append("suspends")
+
+    async def hear(self, *codes: str) -> None:
+        """Take alarms while the first examination goes on, and wait for its end."""
+
+        def run(work: Coroutine[Any, Any, None]) -> None:
+            self.tasks.append(asyncio.create_task(work))
+
+        with ThreadPoolExecutor(1) as thread:
+            ledger = LedgerToExamine(
+                MemoryKeyValueStore(), MemoryPayloadStore(), thread, lambda then: then()
+            )
+            desk = DivergenceDesk(self, ledger, self._folder, run, lambda error: None)
+            for code in codes:
+                self.core.state.is_halted |= code in ("diverged", "fork")
+                desk.on_alarm(code)
+                await asyncio.sleep(0)
+            self.gate.set()
+            await asyncio.gather(*self.tasks)
+
+
+@pytest.mark.parametrize(
+    ("codes", "examined_root", "said"),
+    [
+        (["state_root_differs"], b"c", ["begins again"]),
+        (["state_root_differs"], b"o", []),
+        (["diverged"], b"c", ["begins again"]),
+        (["diverged"], b"o", ["suspends"]),
+        (["state_root_differs", "diverged"], b"c", ["begins again"]),
+        (["state_root_differs", "diverged"], b"o", ["suspends"]),
+        (["state_root_differs", "fork"], b"c", []),
+        (["fork", "state_root_differs"], b"c", []),
+        (["own_votes_unknown"], b"c", []),
+    ],
+)
+def test_what_is_heard_meanwhile_counts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    codes: list[str],
+    examined_root: bytes,
+    said: list[str],
+) -> None:
+    scene = Scene(tmp_path, monkeypatch, 32 * examined_root)
+    asyncio.run(scene.hear(*codes))
+    assert scene.said == said
