@@ -10,8 +10,9 @@ from itertools import permutations, product
 from pathlib import Path
 
 from ledger.parameters import Parameters
-from node.local_network import LocalNetwork, ValidatorProcess
+from node.local_network import ValidatorProcess
 from node.network_files import NetworkPlan, lay_out_network
+from tests.processes.faulty_network import FaultyNetwork
 from tests.processes.namespaces import Hub, lay_cables
 
 __all__ = ["ACCOUNTS", "CabledNetwork", "run_cabled_network"]
@@ -43,7 +44,7 @@ class CabledValidator(ValidatorProcess):
             )
 
 
-class CabledNetwork(LocalNetwork):
+class CabledNetwork(FaultyNetwork):
     """All validators and their cables.
 
     Parameters

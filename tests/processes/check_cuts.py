@@ -7,20 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.local_network import get_json, wait_for
-from tests.processes.loaded_network import LoadedNetwork, run_loaded_network
+from tests.helpers.local_network import wait_for
+from tests.processes.loaded_network import get_stillness_ms, run_loaded_network
 
 pytestmark = pytest.mark.timeout(900)
 
 
 STANDSTILL_MS = 8_000
 """Ten times as long as a view lasts; clients have work for every block."""
-
-
-def get_stillness_ms(loaded: LoadedNetwork) -> int:
-    """Return for how long no validator has made a block final."""
-    reports = [get_json(each.url, "/api/v1/consensus") for each in loaded.validators]
-    return min(int(report["final"]["age_ms"]) for report in reports)
 
 
 def test_one_validator_cut_off_loses_nothing_and_comes_back(tmp_path: Path) -> None:
@@ -36,7 +30,7 @@ def test_one_validator_cut_off_loses_nothing_and_comes_back(tmp_path: Path) -> N
 def test_nothing_becomes_final_without_a_quorum(tmp_path: Path) -> None:
     with run_loaded_network(tmp_path / "net") as loaded:
         loaded.network.split([0, 1], [2, 3])
-        wait_for(lambda: get_stillness_ms(loaded) >= STANDSTILL_MS, "a standstill", 180)
+        wait_for(lambda: get_stillness_ms(loaded.validators) >= STANDSTILL_MS, "a standstill", 180)
         loaded.network.heal()
         loaded.wait_for_progress()
 
@@ -56,7 +50,7 @@ def test_ring_of_seven_heals(tmp_path: Path) -> None:
         far = [(index, (index + step) % 7) for index, step in steps]
         loaded.network.cut(far)
         # Nobody hears a quorum of five, and whatever was final before is all there is.
-        wait_for(lambda: get_stillness_ms(loaded) >= STANDSTILL_MS, "a standstill", 180)
+        wait_for(lambda: get_stillness_ms(loaded.validators) >= STANDSTILL_MS, "a standstill", 180)
         loaded.network.heal()
         loaded.wait_for_progress()
 

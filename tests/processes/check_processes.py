@@ -13,7 +13,7 @@ import pytest
 
 from node.local_network import ValidatorProcess
 from tests.helpers.local_network import get_height, get_json, wait_for, wait_for_height
-from tests.processes.cabled_network import CabledValidator
+from tests.processes.cabled_network import CabledNetwork, CabledValidator
 from tests.processes.invariants import PATIENCE_S
 from tests.processes.loaded_network import LoadedNetwork, run_loaded_network
 
@@ -25,7 +25,7 @@ EXIT_PATIENCE_S = 30
 
 
 @contextmanager
-def stopped(loaded: LoadedNetwork, index: int) -> Iterator[None]:
+def stopped(loaded: LoadedNetwork[CabledNetwork], index: int) -> Iterator[None]:
     """Stop a node's process as SIGSTOP does: its connections stay open and say nothing."""
     validator = loaded.validators[index]
     loaded.signal(validator, signal.SIGSTOP)
@@ -35,7 +35,7 @@ def stopped(loaded: LoadedNetwork, index: int) -> Iterator[None]:
         loaded.signal(validator, signal.SIGCONT)
 
 
-def wait_for_age(loaded: LoadedNetwork, at: int, seconds: int) -> None:
+def wait_for_age(loaded: LoadedNetwork[CabledNetwork], at: int, seconds: int) -> None:
     """Wait until the chain is some seconds older, by the time in its blocks."""
 
     def get_time_ms() -> int:

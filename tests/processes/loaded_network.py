@@ -1,4 +1,4 @@
-"""A cabled network under a running load, checked as a whole when the load ends."""
+"""A network under a running load, checked as a whole when the load ends."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from node.local_network import ValidatorProcess
 from node.storage.keystore import load_private_key
 from tests.helpers.local_network import get_height, get_json, wait_for, wait_for_height
 from tests.processes.cabled_network import ACCOUNTS, CabledNetwork, run_cabled_network
+from tests.processes.faulty_network import FaultyNetwork
 from tests.processes.invariants import (
     PATIENCE_S,
     assert_logs_clean,
@@ -21,17 +23,19 @@ from tests.processes.invariants import (
 )
 from tests.processes.registers import Clients
 
-__all__ = ["LoadedNetwork", "run_loaded_network"]
+__all__ = ["LoadedNetwork", "get_stillness_ms", "run_loaded_network", "run_under_load"]
+
+N = TypeVar("N", bound=FaultyNetwork)
 
 WRITERS = 3
 BLOCKS_A_STEP = 6
 
 
 @dataclass(slots=True)
-class LoadedNetwork:
-    """Validators, their cables, and clients at work."""
+class LoadedNetwork(Generic[N]):
+    """Validators, their connections, and clients at work."""
 
-    network: CabledNetwork
+    network: N
     clients: Clients
     expected_lines: list[str]
     """Texts whose lines in the logs are no accusation in this test."""
@@ -88,17 +92,34 @@ class LoadedNetwork:
 
 
 @contextmanager
-def run_loaded_network(folder: Path, *, validators: int = 4) -> Iterator[LoadedNetwork]:
-    """Start everything; after the block, heal, wait and check everything that is promised."""
-    with run_cabled_network(folder, validators=validators) as network:
-        paths = [folder / "accounts" / f"{name}.json" for name in ACCOUNTS[: WRITERS + 1]]
-        keys = [load_private_key(path) for path in paths]
-        clients = Clients([each.url for each in network.validators], keys)
-        loaded = LoadedNetwork(network, clients, [])
-        clients.start()
-        try:
-            loaded.wait_for_work()
-            yield loaded
-            loaded.finish()
-        finally:
-            clients.stop()
+def run_under_load(network: N) -> Iterator[LoadedNetwork[N]]:
+    """Let clients work on a network meanwhile, and check everything that is promised in the end."""
+    folder = network.validators[0].home.root.parent / "accounts"
+    keys = [load_private_key(folder / f"{name}.json") for name in ACCOUNTS[: WRITERS + 1]]
+    clients = Clients([each.url for each in network.validators], keys)
+    loaded = LoadedNetwork(network, clients, [])
+    clients.start()
+    try:
+        loaded.wait_for_work()
+        yield loaded
+        loaded.finish()
+    finally:
+        clients.stop()
+
+
+@contextmanager
+def run_loaded_network(
+    folder: Path, *, validators: int = 4
+) -> Iterator[LoadedNetwork[CabledNetwork]]:
+    """Start validators in namespaces, and clients."""
+    with (
+        run_cabled_network(folder, validators=validators) as network,
+        run_under_load(network) as loaded,
+    ):
+        yield loaded
+
+
+def get_stillness_ms(validators: Sequence[ValidatorProcess]) -> int:
+    """Return for how long no validator has made a block final."""
+    reports = [get_json(each.url, "/api/v1/consensus") for each in validators]
+    return min(int(report["final"]["age_ms"]) for report in reports)
