@@ -2,8 +2,8 @@
 
 Two ways. A block that a prepared certificate names is fetched by its id, and then its parent, up
 to the last final block. When a commit certificate names a block that does not hang from our last
-final one, we are behind: final blocks are fetched by height, many at a time, each batch proven by
-one commit certificate, and nothing is signed until the gap is closed.
+final one, we are behind: final blocks are fetched by height (`consensus.block_sync`), and nothing
+is signed until the gap is closed.
 
 What peers claim about their height is never acted upon; only certificates are.
 Source: docs/spec/consensus.md §7.
@@ -12,52 +12,29 @@ Source: docs/spec/consensus.md §7.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from consensus.actions import Broadcast, RaiseAlarm, ReportPeer, Send
+from consensus.block_sync import BlockSync
 from consensus.blocks import BlockEntry
 from consensus.messages import (
-    Block,
     BlockRequest,
-    BlocksRequest,
     BlocksResponse,
     CertificateMessage,
     PrePrepare,
 )
-from consensus.parameters import BLOCKS_PER_RESPONSE_MAX
 from consensus.state import State
 from consensus.tally import Tally
 from primitives.certificates import Certificate, VoteKind
-from primitives.errors import InvalidInputError
-from primitives.header import BlockHeader
-from primitives.keys import SIGNATURE_BYTES
 
-__all__ = ["STAGED_BLOCKS_MAX", "CatchUp"]
-
-STAGED_BLOCKS_MAX = 256
-"""Blocks received by height and not proven final yet. Their bytes have the bound below."""
-
-STAGED_BYTES_MAX = 64 * 1024 * 1024
-
-_NO_SIGNATURE = bytes(SIGNATURE_BYTES)
+__all__ = ["CatchUp"]
 
 
 @dataclass(slots=True)
 class _Request:
-    """What is being asked for, and whom we asked last.
-
-    Parameters
-    ----------
-    block_id : of the block that is missing.
-    due_ms : when to ask (the next peer).
-    peer : asked and not heard from yet; None if there is no such peer.
-    from_height : height of the first block asked for, if blocks are asked for by height.
-    """
+    """A block that is missing, and when to ask (the next peer) for it."""
 
     block_id: bytes
     due_ms: int
-    peer: int | None = None
-    from_height: int = 0
 
 
 class CatchUp:
@@ -72,10 +49,7 @@ class CatchUp:
         self._state = state
         self._tally = tally
         self._fetch: _Request | None = None
-        self._range: _Request | None = None
-        self._staged: list[Block] = []
-        # The last block taken from a proven batch.
-        self._synced: BlockHeader | None = None
+        self._sync = BlockSync(state, tally)
         # The certified block whose body the driver refused last, and from how many peers.
         self._refused_id = b""
         self._refusals = 0
@@ -83,24 +57,22 @@ class CatchUp:
     @property
     def deadline_ms(self) -> int | None:
         """When a request is due; None if nothing is missing."""
-        due = [request.due_ms for request in (self._fetch, self._range) if request is not None]
-        return min(due) if due else None
+        dues = [None if self._fetch is None else self._fetch.due_ms, self._sync.deadline_ms]
+        known = [due for due in dues if due is not None]
+        return min(known) if known else None
 
     def update(self) -> bool:
         """Find out what is missing and ask for it; False, since nothing else follows at once."""
         state = self._state
         target = self._find_target()
-        if self._synced is not None and not self._is_executing(self._synced):
-            self._synced = None
-        state.is_behind = target is not None or self._synced is not None
+        state.is_behind = self._sync.is_joining or target is not None
         state.update_signing()
         if target is None:
-            self._range = None
-            self._staged.clear()
+            self._sync.stop()
             self._ask_for_block(None if state.is_behind else self._find_wanted())
         else:
             self._fetch = None
-            self._ask_for_range(target)
+            self._sync.ask()
         return False
 
     def on_block(self, peer: int, pre_prepare: PrePrepare) -> None:
@@ -122,27 +94,10 @@ class CatchUp:
             self._tally.learn(certificate, peer, relay=False)
 
     def on_blocks_response(self, peer: int, response: BlocksResponse) -> None:
-        """Take a batch that we asked this peer for."""
-        request = self._range
-        if request is None or request.peer != peer:
-            return
-        if response.blocks and response.blocks[0].header.height != request.from_height:
-            # A late answer to an earlier question; the answer to this one may still come.
-            return
-        request.peer = None
-        request.due_ms = self._state.now_ms
-        if not response.blocks:
-            self._staged.clear()
-            request.due_ms += self._state.parameters.fetch_delay_ms
-        elif request.from_height != self._next_height():
-            # Blocks became final meanwhile by themselves, so the question has changed.
-            self._staged.clear()
-        elif not self._stage(response.blocks):
-            if self._proves_fork(response):
-                self._report_fork(response.blocks[-1].block_id)
-            self._refuse_batch(peer, "unlinked_blocks")
-        elif response.certificate is not None:
-            self._prove(peer, response.certificate)
+        """Take final blocks that we asked this peer for."""
+        passed_by = self._sync.on_response(peer, response)
+        if passed_by is not None:
+            self._report_fork(passed_by.block_id)
 
     def on_refused(self, entry: BlockEntry) -> None:
         """Drop the body that does not belong to a certified header, and try another peer."""
@@ -187,30 +142,6 @@ class CatchUp:
             f"{state.tree.final.block_id.hex()}",
         )
 
-    def _proves_fork(self, response: BlocksResponse) -> bool:
-        """Say whether a batch shows a committed chain that passes our final block by.
-
-        The block above our final one names another parent, and a commit certificate that verifies
-        stands at the end of what links up from there.
-        """
-        certificate = response.certificate
-        first, last = response.blocks[0].header, response.blocks[-1].header
-        if (
-            certificate is None
-            or certificate.kind is not VoteKind.COMMIT
-            or certificate.block_id != last.block_id
-            or certificate.epoch != self._state.parameters.epoch
-            or first.height != self._state.tree.final.height + 1
-            or first.parent_id == self._state.tree.final.block_id
-            or not _are_linked(response.blocks)
-        ):
-            return False
-        try:
-            self._state.log.check_certificate(certificate)
-        except InvalidInputError:
-            return False
-        return True
-
     def _find_wanted(self) -> bytes | None:
         """Return the block that is missing below the highest prepared one."""
         state = self._state
@@ -232,82 +163,6 @@ class CatchUp:
             self._fetch = _Request(block_id, state.now_ms + wait)
         if state.now_ms >= self._fetch.due_ms:
             self._fetch.due_ms = state.now_ms + state.parameters.request_timeout_ms
-            peer = state.peers.choose()
+            peer = state.peers.choose(state.now_ms)
             if peer is not None:
                 state.emit(Send(peer, BlockRequest(block_id)))
-
-    def _ask_for_range(self, target: Certificate) -> None:
-        state = self._state
-        if self._range is None:
-            wait = 0 if self._synced is not None else state.parameters.fetch_delay_ms
-            self._range = _Request(target.block_id, state.now_ms + wait)
-        ahead = self._base().height - state.tree.final.height
-        request = self._range
-        if state.now_ms < request.due_ms or ahead > BLOCKS_PER_RESPONSE_MAX:
-            return
-        if request.peer is not None:
-            # The peer asked last did not answer; what it gave before is not to be trusted more.
-            self._staged.clear()
-        request.due_ms = state.now_ms + state.parameters.request_timeout_ms
-        request.peer = state.peers.choose()
-        if request.peer is not None:
-            request.from_height = self._next_height()
-            wanted = BlocksRequest(request.from_height, BLOCKS_PER_RESPONSE_MAX)
-            state.emit(Send(request.peer, wanted))
-
-    def _base(self) -> BlockHeader:
-        """Return the header of the last block that is proven and here."""
-        return self._state.tree.final if self._synced is None else self._synced
-
-    def _next_height(self) -> int:
-        previous = self._staged[-1].header if self._staged else self._base()
-        return previous.height + 1
-
-    def _is_executing(self, header: BlockHeader) -> bool:
-        """Say whether a block of a proven batch is on its way to finality: not there, not lost."""
-        return bool(self._state.tree.get_chain(header.block_id))
-
-    def _stage(self, blocks: tuple[Block, ...]) -> bool:
-        previous = self._staged[-1].header if self._staged else self._base()
-        size = sum(len(block.body) for block in self._staged)
-        for block in blocks:
-            header = block.header
-            if header.parent_id != previous.block_id or header.height != previous.height + 1:
-                return False
-            size += len(block.body)
-            self._staged.append(block)
-            previous = header
-        return len(self._staged) <= STAGED_BLOCKS_MAX and size <= STAGED_BYTES_MAX
-
-    def _prove(self, peer: int, certificate: Certificate) -> None:
-        state = self._state
-        last = self._staged[-1].header
-        if (
-            certificate.kind is not VoteKind.COMMIT
-            or certificate.view != last.view
-            or certificate.block_id != last.block_id
-            or last.view <= state.log.final_view
-            or not self._tally.learn(certificate, peer, relay=False)
-        ):
-            self._refuse_batch(peer, "unproven_blocks")
-            return
-        for block in self._staged:
-            if state.tree.find(block.block_id) is None:
-                pre_prepare = PrePrepare(block.header, block.body, None, (), _NO_SIGNATURE)
-                state.tree.insert(BlockEntry(pre_prepare, source=peer))
-        state.tree.mark_certified(last.block_id)
-        self._staged.clear()
-        self._range = None
-        self._synced = last
-
-    def _refuse_batch(self, peer: int, code: str) -> None:
-        self._staged.clear()
-        self._state.emit(ReportPeer(peer, code))
-
-
-def _are_linked(blocks: tuple[Block, ...]) -> bool:
-    return all(
-        child.header.parent_id == parent.block_id
-        and child.header.height == parent.header.height + 1
-        for parent, child in pairwise(blocks)
-    )

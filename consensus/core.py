@@ -304,6 +304,7 @@ class Core:
                 self._intake.on_batch(peer, message)
             case Status():
                 self._probation.note(peer, message.view)
+                self._state.peers.note_height(peer, message.final_height)
                 self._retransmission.on_status(peer, message)
             case _:
                 self._take_transfer(peer, message)

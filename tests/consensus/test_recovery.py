@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.errors import ContradictoryRecordsError
-from consensus.records import Record, decode_record, encode_record
+from consensus.records import Record, decode_record, encode_record, find_highest_epoch
 from consensus.recovery import Recovered, read_history
 from primitives.certificates import CERTIFICATE_BYTES_MAX, VoteKind
 from primitives.codec import Encodable, encode
@@ -99,3 +99,14 @@ def test_the_view_is_no_lower_than_any_that_was_entered(
 ) -> None:
     history = read_history(Recovered(GENESIS, None, records), own_index, 0)
     assert history.compute_view(own_index, GENESIS.view) == view
+
+
+def test_highest_epoch_of_records_is_that_of_a_vote_or_a_proposal() -> None:
+    vote = make_vote(VoteKind.VIEW_CHANGE, 3, validator=0)
+    records = [encode_record(vote, (), ()), encode_record(None, (), (FIRST,))]
+    assert find_highest_epoch([]) == 0
+    assert find_highest_epoch(records) == 0
+    later = replace(FIRST, header=replace(FIRST.header, epoch=4))
+    records.append(encode_record(replace(vote, epoch=2), (), ()))
+    assert find_highest_epoch(records) == 2
+    assert find_highest_epoch([*records, encode_record(None, (), (later,))]) == 4
