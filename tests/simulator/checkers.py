@@ -15,6 +15,7 @@ from consensus.messages import PrePrepare, Vote
 from consensus.parameters import PEERS_MAX, VIEW_WINDOW
 from primitives.certificates import Certificate, Verifier, VoteKind, verify_certificate
 from primitives.evidence import Evidence, find_vote_conflict, verify_evidence
+from primitives.header import BlockHeader
 from tests.simulator.epoch_plan import EpochPlan
 from tests.simulator.ledgers import FinalBlock, SimulatedLedger
 
@@ -150,6 +151,11 @@ class Checkers:
         key = (node, proposal.header.epoch, proposal.header.view)
         if self._proposals.setdefault(key, proposal.block_id) != proposal.block_id:
             raise InvariantBrokenError(f"node {node} proposed twice in view {key[2]}")
+
+    def is_refusal_right(self, node: int, header: BlockHeader) -> bool:
+        """Say whether a node may refuse a proposal: no correct one refuses that of another."""
+        leader = self._plan.members(header.epoch)[header.proposer]
+        return bool({node, leader} & (self._byzantine | self.forgetful))
 
     def on_evidence(self, node: int, evidence: Evidence) -> None:
         """Hold evidence of a correct node to be genuine and to name culprits only."""

@@ -23,7 +23,7 @@ from consensus.actions import (
     ServeEpochEnd,
     ValidateBlock,
 )
-from consensus.events import BlockExecuted, Event
+from consensus.events import BlockExecuted, BlockValidated, Event, Verdict
 from consensus.watch import Watch
 from ledger.errors import DivergedStateError
 from ledger.executor import BlockExecutor
@@ -160,7 +160,7 @@ class LedgerServiceThread(LedgerThread):
             )
         self._service.connect(
             LedgerCallbacks(
-                post=self._post_executed,
+                post=self._post_answer,
                 send=lambda number, message: simulation.send(node, number, message),
                 on_final=self._on_final,
                 on_execution_failed=self._on_execution_failed,
@@ -176,6 +176,8 @@ class LedgerServiceThread(LedgerThread):
             submit=self._submit,
             run=_run_through,
         )
+        # The proposal that is being judged; one at a time.
+        self._judged: dict[bytes, BlockHeader] = {}
         self._history: SigningHistory | None = None
         scenario = simulation.scenario
         self._starter = EpochStarter(
@@ -206,6 +208,8 @@ class LedgerServiceThread(LedgerThread):
             self._simulation.note("transactions that the pool refused")
 
     def validate(self, action: ValidateBlock) -> None:
+        if not action.certified:
+            self._judged = {action.block.block_id: action.block.header}
         self._service.validate(action)
 
     def execute(self, action: ExecuteBlock) -> None:
@@ -252,7 +256,11 @@ class LedgerServiceThread(LedgerThread):
             history.records, history.must_observe and history.is_first, history.sign_floor_view
         )
 
-    def _post_executed(self, event: Event) -> None:
+    def _post_answer(self, event: Event) -> None:
+        if isinstance(event, BlockValidated) and event.verdict is Verdict.INVALID:
+            header = self._judged.get(event.block_id)
+            if header is not None:
+                self._note_refusal(header)
         self._post(self._bend(event) if isinstance(event, BlockExecuted) else event)
 
     def _on_final(self, final: FinalBlock) -> None:

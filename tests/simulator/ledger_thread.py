@@ -123,6 +123,10 @@ class LedgerThread:
             self._simulation.note("stopped by its execution")
             raise ProcessStoppedError
 
+    def _note_refusal(self, header: BlockHeader) -> None:
+        if not self._simulation.checkers.is_refusal_right(self._node.identity, header):
+            self._simulation.note("blocks of correct leaders refused")
+
     def _bend(self, event: BlockExecuted) -> BlockExecuted:
         """Return what the node says of an execution: another root if it is to diverge."""
         node = self._node
@@ -183,6 +187,7 @@ class CheapLedgerThread(LedgerThread):
         self._at(self._simulation.now_ms + JUDGING_MS, self._validate, action)
 
     def execute(self, action: ExecuteBlock) -> None:
+        self._ledger.note(action.block)
         self._in_turn(self._execute, action.block)
 
     def build(self, action: BuildBlock) -> None:
@@ -217,6 +222,8 @@ class CheapLedgerThread(LedgerThread):
 
     def _validate(self, action: ValidateBlock) -> None:
         good = self._ledger.is_valid(action.block, certified=action.certified)
+        if not (good or action.certified):
+            self._note_refusal(action.block.header)
         verdict = Verdict.VALID if good else Verdict.INVALID
         self._post(BlockValidated(action.block.block_id, verdict))
 

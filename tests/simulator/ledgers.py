@@ -141,12 +141,15 @@ class CheapLedger:
             self._bodies[block.block_id] = block
         return good
 
+    def note(self, block: Block) -> None:
+        """Remember a block that was not judged here: an own one, or one out of the log."""
+        self._bodies.setdefault(block.block_id, block)
+
     def execute(self, block: Block, *, is_tail: bool) -> bytes | None:
         """Return the state root after a block; None if its parent is not known here any more."""
         root = self._roots.get(block.header.parent_id)
         if root is None:
             return None
-        self._bodies.setdefault(block.block_id, block)
         if not is_tail:
             root = execute(root, block.block_id)
         self._roots[block.block_id] = root
