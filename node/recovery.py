@@ -262,6 +262,9 @@ def _open_guard(
 ) -> SignGuard:
     """Open the guard of the key, or do what the operator's word allows if it does not fit."""
     path = guard_path(home.validator_key_file)
+    if not path.exists() and not home.list_validator_key_files():
+        # There is no key that could have signed; one that is laid here later is a new one.
+        create_guard(path, expected)
     if not path.exists():
         if assurance is Assurance.NONE:
             raise InvalidInputError(

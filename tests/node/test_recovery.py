@@ -36,6 +36,8 @@ class House:
         self.home = NodeHome(root / "home")
         self.network: Network = make_network(validators)
         self.guard_file = guard_path(self.home.validator_key_file)
+        self.home.validator_key_file.parent.mkdir(parents=True)
+        self.home.validator_key_file.write_text("a key; nobody here reads it")
         create_guard(self.guard_file, GuardState(self.network.chain_id))
 
     def visit(
@@ -310,6 +312,15 @@ def test_a_key_without_its_guard_does_not_start(house: House) -> None:
         house.visit()
     assert refusal.value.code == "guard_missing"
     assert not house.guard_file.exists()
+
+
+def test_a_node_without_a_key_needs_no_guard(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.guard_file.unlink()
+    house.home.validator_key_file.unlink()
+    assert house.visit().history.log is LogState.NEW
+    house.home.validator_key_file.write_text("a new key")
+    assert house.visit().history.log is LogState.NEW
 
 
 def test_a_key_of_unknown_use_observes_until_it_has_signed_again(house: House) -> None:
