@@ -12,6 +12,7 @@ from dataclasses import replace
 from random import Random
 
 from consensus.messages import (
+    BlockResponse,
     BlocksResponse,
     CertificateBatch,
     CertificateMessage,
@@ -84,6 +85,9 @@ class Adversary:
                 out = [(self._lie(message), 0)]
             case BlocksResponse() if self._does(Kind.BAD_BLOCKS):
                 out = [(self._spoil(message), 0)]
+            case BlockResponse() if self._does(Kind.BAD_BLOCKS):
+                body = self._random.choice((b"\x00" * 2_000_000, message.pre_prepare.body + b"!"))
+                out = [(BlockResponse(replace(message.pre_prepare, body=body)), 0)]
             case CertificateMessage() if self._does(Kind.FORGED_CERTIFICATE):
                 out = [(message, 0), (CertificateMessage(self._forge(message.certificate)), 0)]
             case _:

@@ -17,7 +17,7 @@ from tests.simulator.faults import BYZANTINE, Fault, Kind, draw_faults
 __all__ = ["PROFILES", "Scenario", "draw_scenario"]
 
 PROFILES = ("short", "soak", "full", "overfaulty")
-_WEIGHTS = (72, 12, 10, 6)
+_WEIGHTS = (69, 15, 10, 6)
 
 
 @dataclass(frozen=True, slots=True)
