@@ -264,6 +264,16 @@ def with_the_proof_of_another_block(chain: EpochedChain, manifest: Manifest) -> 
     return replace(manifest, receipts_proof=other.receipts_proof)
 
 
+def with_a_certificate_for_another_root(chain: EpochedChain, manifest: Manifest) -> Manifest:
+    """A quorum certified something else than what the child's state says of the block."""
+    certificate = make_certificate(chain.network, manifest.block.header, b"\x01" * 32)
+    return swap_block(chain, manifest, certificate=certificate)
+
+
+def certified_at_another_height(chain: EpochedChain, manifest: Manifest) -> Manifest:
+    return swap_block(chain, manifest, certified_height=manifest.height + 1)
+
+
 def with_a_stale_epoch(chain: EpochedChain, manifest: Manifest) -> Manifest:
     """The same validators sign, but for an epoch in which the block does not lie."""
     header = replace(manifest.block.header, epoch=0)
@@ -284,6 +294,8 @@ LIES: list[Callable[[EpochedChain, Manifest], Manifest]] = [
     with_another_transaction,
     with_the_proof_of_another_key,
     with_the_proof_of_another_block,
+    with_a_certificate_for_another_root,
+    certified_at_another_height,
     with_a_stale_epoch,
 ]
 
@@ -421,6 +433,16 @@ class TestLyingChunks:
         with pytest.raises(InvalidInputError, match="keys"):
             import_state(lie, snapshot.chunks, MemoryKeyValueStore(), MemoryKeyValueStore())
 
+    def test_the_right_pairs_cut_otherwise_are_not_the_chunks_of_the_manifest(
+        self, chain: EpochedChain, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        snapshot = chain.take_snapshot(6)
+        monkeypatch.setattr(snapshot_module, "CHUNK_BYTES", 600)
+        chunks = chain.take_snapshot(6).chunks
+        with pytest.raises(InvalidInputError) as refusal:
+            import_state(snapshot.manifest, chunks, MemoryKeyValueStore(), MemoryKeyValueStore())
+        assert refusal.value.code == "bad_chunk"
+
     @pytest.mark.parametrize("damage", ["flip", "missing", "more", "order"])
     def test_damaged_chunks_are_found(
         self, chain: EpochedChain, damage: str, monkeypatch: pytest.MonkeyPatch
@@ -447,7 +469,7 @@ class TestContent:
             tensor_put(ZERO_HASH, b"no such chunk")
         assert refusal.value.code == "bad_chunk"
 
-    @pytest.mark.parametrize("lie", ["payload", "salt", "envelope", "garbage"])
+    @pytest.mark.parametrize("lie", ["payload", "salt", "envelope", "another", "garbage"])
     def test_a_wrong_payload_is_refused(self, lie: str) -> None:
         chain = make_chain()
         chain.create_model()
@@ -461,6 +483,9 @@ class TestContent:
             payload = Payload(payload.salt, payload.data + b"\x00")
         elif lie == "salt":
             payload = Payload(make_salt(99), payload.data)
+        elif lie == "another":
+            # The envelope and the payload fit each other.
+            envelope, payload = other.transaction.raw, chain.payloads.read(second) or payload
         else:
             envelope = other.transaction.raw if lie == "envelope" else b"\x00"
         with pytest.raises(QuorateError):
