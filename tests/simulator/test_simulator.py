@@ -16,7 +16,7 @@ from tests.simulator.scenario import PROFILES, draw_scenario
 from tests.simulator.simulation import Result, Simulation
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SEEDS, SEEDS_PER_TEST = 60, 10
+SEEDS, SEEDS_PER_TEST = 40, 10
 SEEDS_FOR_A_BUG = 60
 # Needs a hundred seeds, that is, minutes; `python -m tests.simulator --bugs` looks for it too.
 RARE_BUG = "a node without its records signs at once"
