@@ -72,6 +72,6 @@ VOLUME /var/lib/quorate
 EXPOSE 8080 26656
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
-  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/readyz', timeout=2)"]
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
 ENTRYPOINT ["tini", "--", "quorate-entrypoint"]
 CMD ["start"]

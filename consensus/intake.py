@@ -77,6 +77,9 @@ class Intake:
         """Take in a proposal, or a block that a certificate names."""
         state = self._state
         header = pre_prepare.header
+        if state.is_halted:
+            # Nothing becomes final here any more, so nothing would ever be dropped again.
+            return
         if not self._is_acceptable(pre_prepare):
             state.emit(ReportPeer(peer, "unacceptable_proposal"))
             return
@@ -86,9 +89,22 @@ class Intake:
             return
         if state.log.get_block_certificate(header.view, header.block_id) is not None:
             # The quorum has judged it: a late body is as good from anyone.
+            self._look_for_rival(pre_prepare)
             self._catch_up.on_block(peer, pre_prepare)
         elif peer == header.proposer:
             self._on_proposal(peer, pre_prepare)
+
+    def _look_for_rival(self, pre_prepare: PrePrepare) -> None:
+        """Report a leader who had shown us another block before the one that was prepared."""
+        known = self._state.log.find(pre_prepare.header.view)
+        first = None if known is None else known.proposal
+        if first is None or first.header.block_id == pre_prepare.block_id:
+            return
+        public_key = self._state.validators.public_key(pre_prepare.header.proposer)
+        message = proposal_signing_bytes(pre_prepare.block_id)
+        if self._verify(public_key, message, pre_prepare.signature):
+            second = SignedHeader(pre_prepare.header, pre_prepare.signature)
+            self._report_double_proposal(first, second)
 
     def _on_proposal(self, peer: int, pre_prepare: PrePrepare) -> None:
         state = self._state

@@ -5,7 +5,8 @@
     QuorateError
     ├── TransactionFailedError          a body failed in execution: a receipt, never a fault
     ├── InvalidInputError
-    │   └── UnknownHeightError          somebody asked for a height that is not final here
+    │   ├── UnknownHeightError          somebody asked for a height that is not final here
+    │   └── PrunedHeightError           …or for one from before the snapshot we began with
     └── CorruptStateError
         ├── MissingPayloadError         a payload that a certificate promised is not on our disk
         └── DivergedStateError          a quorum certified another state than the one we computed
@@ -18,6 +19,7 @@ from primitives.errors import CorruptStateError, InvalidInputError, QuorateError
 __all__ = [
     "DivergedStateError",
     "MissingPayloadError",
+    "PrunedHeightError",
     "TransactionFailedError",
     "UnknownHeightError",
 ]
@@ -49,6 +51,19 @@ class UnknownHeightError(InvalidInputError):
             field="height",
             value=height,
             limit=tip_height,
+        )
+
+
+class PrunedHeightError(InvalidInputError):
+    """A height was asked for that lies below what this node's ledger begins with."""
+
+    def __init__(self, height: int, base_height: int) -> None:
+        super().__init__(
+            "pruned",
+            f"height {height} is below {base_height}, where this node's ledger begins",
+            field="height",
+            value=height,
+            limit=base_height,
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ledger.errors import UnknownHeightError
+from ledger.errors import PrunedHeightError, UnknownHeightError
 from ledger.genesis import Genesis, genesis_from_json
 from ledger.key_value import KeyValueReader
 from ledger.layout import (
@@ -36,6 +36,7 @@ from ledger.parameters import Parameters, decode_parameters
 from ledger.proof import ParentLink, StateProof
 from ledger.receipt import Receipt, decode_receipt
 from ledger.schema import CHAIN_PARAMETERS, CHAIN_PARENT
+from ledger.snapshot_keys import BASE_KEY
 from ledger.stored_records import StoredBlock, Tip, decode_own, decode_stored_block, decode_tip
 from ledger.transaction import Transaction, decode_transaction
 from primitives.certificates import Certificate
@@ -79,7 +80,8 @@ class LedgerReader:
 
     Notes
     -----
-    Methods that take a height raise `UnknownHeightError` if it is not final here, and all of them
+    Methods that take a height raise `UnknownHeightError` if it is not final here,
+    `PrunedHeightError` if it lies below the snapshot that the store began with, and all of them
     `CorruptStateError` if what must be there is missing or does not read back.
     """
 
@@ -94,10 +96,16 @@ class LedgerReader:
         """Return the last final block."""
         return decode_own(self._require(TIP_KEY), decode_tip)
 
+    def base_height(self) -> int:
+        """Return the first height whose state is held: 0, or that of the snapshot it began with."""
+        data = self._values.get(BASE_KEY)
+        return 0 if data is None else int.from_bytes(data, "big")
+
     def stored_block(self, height: int) -> StoredBlock:
         """Return a block's header, roots and certificate."""
         data = self._values.get(block_key(height)) if height >= 0 else None
         if data is None:
+            self._check_height(height)
             raise UnknownHeightError(height, self.tip().height)
         return decode_own(data, decode_stored_block)
 
@@ -126,6 +134,7 @@ class LedgerReader:
 
     def block(self, height: int) -> tuple[BlockHeader, list[Transaction]]:
         """Return a block's header and its transactions without their payloads."""
+        self._check_body(height)
         header = self.header(height)
         envelopes = unpack_items(self._require(envelopes_key(height)))
         return header, [decode_own(envelope, decode_transaction) for envelope in envelopes]
@@ -133,6 +142,7 @@ class LedgerReader:
     def receipts(self, height: int) -> list[Receipt]:
         """Return the receipts of a block, one per transaction in order."""
         self._check_height(height)
+        self._check_body(height)
         packed = self._require(receipts_key(height))
         return [decode_own(receipt, decode_receipt) for receipt in unpack_items(packed)]
 
@@ -298,3 +308,12 @@ class LedgerReader:
         tip_height = self.tip().height
         if not 0 <= height <= tip_height:
             raise UnknownHeightError(height, tip_height)
+        base_height = self.base_height()
+        if height < base_height:
+            raise PrunedHeightError(height, base_height)
+
+    def _check_body(self, height: int) -> None:
+        """Check that a block's transactions are held; a snapshot has its state alone."""
+        base_height = self.base_height()
+        if base_height and height == base_height:
+            raise PrunedHeightError(height, base_height + 1)

@@ -45,7 +45,7 @@ from node.clock import read_monotonic_ms, read_wall_ms
 from node.configuration import NodeSettings
 from node.consensus_report import NodeFacts, build_node_status
 from node.divergence_desk import DivergenceDesk, LedgerToExamine
-from node.driver import ConsensusDriver
+from node.driver import ConsensusDriver, DriverCallbacks
 from node.epochs import EpochStarter, Registry, SigningRecords, read_registry
 from node.evidence_reporter import EvidenceReporter
 from node.home import NodeHome
@@ -59,6 +59,9 @@ from node.ledger_service import (
 from node.mempool import Mempool, MempoolLimits
 from node.message_door import PeerMessageDoor
 from node.recovery import Assurance, Disks, note_damage, open_disks
+from node.snapshot_join import join_by_snapshot
+from node.snapshots.import_folder import put_ledger_in_place
+from node.snapshots.service import SnapshotService, SnapshotSettings
 from node.storage.home_lock import HomeLock
 from node.storage.keystore import load_private_key, load_seed
 from node.submissions import Submissions
@@ -111,6 +114,8 @@ class _Parts:
     submissions: Submissions
     reporter: EvidenceReporter
     desk: DivergenceDesk
+    snapshots: SnapshotService
+    far_behind: asyncio.Event
 
 
 class Node:
@@ -140,8 +145,20 @@ class Node:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set; raises what broke the node if it cannot go on."""
         check_verifier()
+        with HomeLock(self._home.root):
+            put_ledger_in_place(self._home.ledger_folder)
+            while await self._run_once(stop):
+                await join_by_snapshot(
+                    self._home,
+                    self._genesis,
+                    self._read_transport_key(),
+                    self._make_network,
+                    self._settings.snapshots.threshold,
+                )
+
+    async def _run_once(self, stop: asyncio.Event) -> bool:
+        """Run until the end; return whether the node is to join by a snapshot and run again."""
         async with AsyncExitStack() as stack:
-            stack.enter_context(HomeLock(self._home.root))
             parts = self._make_parts(stack)
             await self._start(stack, parts)
             logger.info(
@@ -152,12 +169,15 @@ class Node:
                 self._settings.api.port,
             )
             stopping = asyncio.ensure_future(stop.wait())
-            ends: set[asyncio.Future[Any]] = {stopping, self._broken}
+            behind = asyncio.ensure_future(parts.far_behind.wait())
+            ends: set[asyncio.Future[Any]] = {stopping, behind, self._broken}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
+            behind.cancel()
         if self._broken.done():
             note_damage(self._home, self._broken.result())
             raise self._broken.result()
+        return parts.far_behind.is_set() and not stop.is_set()
 
     def _make_parts(self, stack: AsyncExitStack) -> _Parts:
         disks = open_disks(self._home, self._genesis, self._assurance, stack)
@@ -198,9 +218,7 @@ class Node:
             PeerMessageDoor(network),
             service,
             _read_clocks,
-            reporter.report,
-            lambda code: desk.on_alarm(code),
-            self._stop_broken,
+            DriverCallbacks(reporter.report, lambda code: desk.on_alarm(code), self._stop_broken),
         )
         desk = DivergenceDesk(
             driver.turns,
@@ -211,7 +229,40 @@ class Node:
             self._background.run,
             self._stop_broken,
         )
-        return _Parts(disks, mempool, service, network, driver, submissions, reporter, desk)
+        far_behind = asyncio.Event()
+        snapshots = self._make_snapshots(disks, service, driver, network, far_behind.set)
+        return _Parts(
+            disks=disks,
+            mempool=mempool,
+            service=service,
+            network=network,
+            driver=driver,
+            submissions=submissions,
+            reporter=reporter,
+            desk=desk,
+            snapshots=snapshots,
+            far_behind=far_behind,
+        )
+
+    def _make_snapshots(
+        self,
+        disks: Disks,
+        service: LedgerService,
+        driver: ConsensusDriver,
+        network: PeerNetwork,
+        on_far_behind: Callable[[], None],
+    ) -> SnapshotService:
+        wanted = self._settings.snapshots
+        return SnapshotService(
+            disks.database,
+            disks.payloads,
+            self._home.snapshot_folder,
+            SnapshotSettings(wanted.interval, wanted.threshold, wanted.bytes_per_second),
+            faults_max=driver.turns.core.state.validators.faults_max,
+            read_final_height=lambda: service.final_height,
+            send=lambda peer, data: network.send(peer, Channel.SNAPSHOT, data),
+            on_far_behind=on_far_behind,
+        )
 
     def _make_starter(self, disks: Disks) -> EpochStarter:
         reader = LedgerReader(disks.database)
@@ -267,9 +318,11 @@ class Node:
             random=Random(),
         )
 
+    def _read_transport_key(self) -> bytes:
+        return PrivateKey(load_seed(self._home.transport_key_file)).public_key
+
     def _read_registry(self, disks: Disks) -> Registry:
-        transport_key = PrivateKey(load_seed(self._home.transport_key_file)).public_key
-        return read_registry(LedgerReader(disks.database), transport_key)
+        return read_registry(LedgerReader(disks.database), self._read_transport_key())
 
     async def _start(self, stack: AsyncExitStack, parts: _Parts) -> None:
         """Connect the parts and set them going; each is stopped in reverse."""
@@ -288,8 +341,8 @@ class Node:
         network.connect(
             PeerCallbacks(
                 on_message=_Dispatcher(parts).on_message,
-                on_connected=lambda peer: driver.post(PeerConnected(peer)),
-                on_disconnected=lambda peer: driver.post(PeerDisconnected(peer)),
+                on_connected=_Dispatcher(parts).on_connected,
+                on_disconnected=_Dispatcher(parts).on_disconnected,
             )
         )
         stack.push_async_callback(service.drain)
@@ -300,6 +353,8 @@ class Node:
         stack.push_async_callback(parts.submissions.stop)
         driver.start()
         stack.push_async_callback(driver.stop)
+        parts.snapshots.start()
+        stack.push_async_callback(parts.snapshots.stop)
         await network.start()
         stack.push_async_callback(network.stop)
         resending = asyncio.create_task(_resend(parts), name="resend")
@@ -361,6 +416,7 @@ class _Publisher:
             registry = self._read_registry()
             self._parts.network.update_members(registry.own_number, registry.peers)
         self._parts.reporter.on_final(executed.height)
+        self._parts.snapshots.on_final(executed.height)
         self._parts.driver.note_work()
 
 
@@ -370,10 +426,23 @@ class _Dispatcher:
     def __init__(self, parts: _Parts) -> None:
         self._submissions = parts.submissions
         self._driver = parts.driver
+        self._snapshots = parts.snapshots
+
+    def on_connected(self, peer: int) -> None:
+        """Take note of a peer that can be sent to."""
+        self._driver.post(PeerConnected(peer))
+        self._snapshots.on_connected(peer)
+
+    def on_disconnected(self, peer: int) -> None:
+        """Take note of a peer that is gone."""
+        self._driver.post(PeerDisconnected(peer))
+        self._snapshots.on_disconnected(peer)
 
     def on_message(self, peer: int, channel: Channel, data: bytes) -> None:
         """Take one message of a peer."""
-        if channel is Channel.TRANSACTION:
+        if channel is Channel.SNAPSHOT:
+            self._snapshots.on_bytes(peer, data)
+        elif channel is Channel.TRANSACTION:
             self._submissions.take_from_peer(peer, data)
         else:
             self._driver.post_bytes(peer, data)

@@ -127,6 +127,23 @@ def init(
 
 @application.command()
 @handles_problems
+def divergence(
+    first: Annotated[
+        Path, typer.Argument(help="Report of one node, data/divergence/….json.", show_default=False)
+    ],
+    second: Annotated[
+        Path, typer.Argument(help="Report of another node on the same blocks.", show_default=False)
+    ],
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Say at which transaction two nodes' executions of the same blocks part."""
+    from node.commands.divergence import show_divergence
+
+    show_divergence(first, second, output)
+
+
+@application.command()
+@handles_problems
 def start(
     home: Home,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",

@@ -19,7 +19,14 @@ from pydantic_settings import (
 
 from primitives.errors import InvalidInputError
 
-__all__ = ["ApiSettings", "ConsensusSettings", "NodeSettings", "P2pSettings", "load_settings"]
+__all__ = [
+    "ApiSettings",
+    "ConsensusSettings",
+    "NodeSettings",
+    "P2pSettings",
+    "SnapshotSettings",
+    "load_settings",
+]
 
 
 class P2pSettings(BaseModel):
@@ -55,6 +62,20 @@ class ConsensusSettings(BaseModel):
     idle_interval_ms: int = Field(default=5_000, ge=100, le=600_000)
 
 
+class SnapshotSettings(BaseModel):
+    """Snapshots of the state, by which others join without executing every block.
+
+    ``interval`` is how many heights lie between two that this node makes; It joins by
+    one itself when it is at least ``threshold`` heights behind.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    interval: int = Field(default=10_000, ge=10)
+    threshold: int = Field(default=5_000, ge=1)
+    bytes_per_second: int = Field(default=16 * 1024 * 1024, ge=1024)
+
+
 class NodeSettings(BaseSettings):
     """All settings of one node.
 
@@ -70,6 +91,7 @@ class NodeSettings(BaseSettings):
     p2p: P2pSettings = P2pSettings()
     api: ApiSettings = ApiSettings()
     consensus: ConsensusSettings = ConsensusSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
 
     @classmethod
     def settings_customise_sources(

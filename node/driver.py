@@ -11,14 +11,32 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from consensus.events import ClockReading
 from node.turns import ConsensusTurns, EpochCore, LedgerDoor, MessageDoor, RecordLog, TurnCallbacks
 from primitives.evidence import Evidence
 
-__all__ = ["ConsensusDriver"]
+__all__ = ["ConsensusDriver", "DriverCallbacks"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverCallbacks:
+    """What consensus tells the rest of the node.
+
+    Parameters
+    ----------
+    report_evidence, on_alarm
+        See :class:`node.turns.TurnCallbacks`.
+    on_broken
+        Called once, with the reason, when the node must stop.
+    """
+
+    report_evidence: Callable[[Evidence], None]
+    on_alarm: Callable[[str], None]
+    on_broken: Callable[[BaseException], None]
 
 
 class ConsensusDriver:
@@ -26,10 +44,10 @@ class ConsensusDriver:
 
     Parameters
     ----------
-    begin, wal, messages, ledger, read_clocks, report_evidence, on_alarm
+    begin, wal, messages, ledger, read_clocks
         See :class:`node.turns.ConsensusTurns`.
-    on_broken
-        Called once, with the reason, when the node must stop.
+    callbacks
+        Whom to tell of what.
     """
 
     def __init__(
@@ -39,11 +57,9 @@ class ConsensusDriver:
         messages: MessageDoor,
         ledger: LedgerDoor,
         read_clocks: Callable[[], ClockReading],
-        report_evidence: Callable[[Evidence], None],
-        on_alarm: Callable[[str], None],
-        on_broken: Callable[[BaseException], None],
+        callbacks: DriverCallbacks,
     ) -> None:
-        self._on_broken = on_broken
+        self._on_broken = callbacks.on_broken
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.turns = ConsensusTurns(
@@ -52,7 +68,7 @@ class ConsensusDriver:
             messages,
             ledger,
             read_clocks,
-            TurnCallbacks(self._wake.set, report_evidence, on_alarm),
+            TurnCallbacks(self._wake.set, callbacks.report_evidence, callbacks.on_alarm),
         )
         self.post = self.turns.post
         self.post_bytes = self.turns.post_bytes

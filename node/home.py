@@ -78,6 +78,11 @@ class NodeHome:
         return self.root / "data" / "payloads"
 
     @property
+    def snapshot_folder(self) -> Path:
+        """Snapshots that this node serves."""
+        return self.root / "data" / "snapshots"
+
+    @property
     def api_folder(self) -> Path:
         """Read store of the API process."""
         return self.root / "api"

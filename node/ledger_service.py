@@ -265,6 +265,9 @@ class LedgerService:
         self._remember_own(block)
 
         def executed(result: ExecutedBlock) -> None:
+            if self._unfinal.get(block.block_id) is None and not self._is_tail(block.header):
+                # Out of the write-ahead log: judged in an earlier life.
+                self._unfinal.put(make_unfinal_block(block.header, block.body, result.transactions))
             self._tell.post(BlockExecuted(block.block_id, result.state_root))
 
         def failed(error: Exception) -> None:
@@ -499,6 +502,9 @@ class LedgerService:
         certificate: Certificate | None = None
         provable = size = 0
         last = min(action.from_height + action.count - 1, self._reader.tip().height)
+        if action.from_height <= self._reader.base_height():
+            # Ours began with a snapshot: others have what was before.
+            return BlocksResponse((), None)
         for height in range(action.from_height, last + 1):
             header, transactions = self._reader.block(height)
             body = encode_body([self._with_payload(each) for each in transactions])

@@ -140,7 +140,7 @@ class LedgerFeedSource:
     def __init__(self, store: KeyValueStore) -> None:
         self._store = store
         self._ledger = LedgerReader(store)
-        self.chain_id = self._ledger.header(0).chain_id
+        self.chain_id = self._ledger.genesis().chain_id
 
     def get_tip_height(self) -> int:
         """Return the height of the last final block."""

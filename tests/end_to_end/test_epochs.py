@@ -122,6 +122,7 @@ def test_validator_joins_another_changes_its_key_and_one_leaves(tmp_path: Path) 
         newcomer.start()
         network.validators.append(newcomer)
         wait_for(lambda: 4 in get_signers(first), "the newcomer's vote")
+        wait_for(newcomer.is_ready, "the newcomer's API")
 
         old = load_private_key(newcomer.home.validator_key_file)
         rotate_key(network, newcomer)

@@ -180,10 +180,9 @@ def run_submissions(work) -> tuple[Mempool, list[bytes], Submissions]:
                 ledger=FinalLedger(),
                 executor=executor,
                 send_to_peers=sent.append,
-                on_accepted=lambda: None,
                 on_broken=lambda error: pytest.fail(str(error)),
             )
-            door.start()
+            door.start(lambda: None)
             async with asyncio.timeout(30):
                 await work(door)
             await door.stop()
@@ -258,10 +257,9 @@ def test_a_fault_behind_the_door_stops_the_node_rather_than_the_door_alone() -> 
                 ledger=UnreadableLedger(),
                 executor=executor,
                 send_to_peers=lambda data: None,
-                on_accepted=lambda: None,
                 on_broken=broken.append,
             )
-            door.start()
+            door.start(lambda: None)
             door.take_from_peer(1, encode_body([transfer()]))
             async with asyncio.timeout(30):
                 while not broken:
