@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from ledger.errors import UnknownHeightError
 from ledger.proof import StateProof, decode_state_proof, verify_state_proof
 from ledger.reader import LedgerReader
 from ledger.schema import CHAIN_PARENT, ParentBlock, decode_parent_block
@@ -197,14 +196,12 @@ def _verify_receipts_root(manifest: Manifest, chain: EpochChain) -> None:
 def is_snapshot_height(reader: LedgerReader, height: int) -> bool:
     """Return whether a snapshot can be taken after the block at a height.
 
-    Its block needs a commit certificate of its own, and its child must be final too.
+    Its block needs a commit certificate of its own, its child must be final too, and its
+    transactions must be here: those of the block with which a joined ledger begins are not.
     """
-    if not 0 < height < reader.tip().height:
+    if not reader.base_height() < height < reader.tip().height:
         return False
-    try:
-        certified_height, certificate = reader.certificate(height)
-    except UnknownHeightError:
-        return False
+    certified_height, certificate = reader.certificate(height)
     return certificate is not None and certified_height == height
 
 

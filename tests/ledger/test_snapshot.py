@@ -173,6 +173,16 @@ class TestManifest:
         assert not is_snapshot_height(chain.store, 1)
         assert is_snapshot_height(chain.store, 2)
 
+    def test_the_height_that_a_joined_ledger_begins_with_does_not_fit(self) -> None:
+        """Its transactions are not there, so their number could not be proved."""
+        chain = make_chain()
+        chain.run_many(6)
+        joined = import_snapshot(chain, chain.take_snapshot(3))
+        for height in (4, 5):
+            replay(chain, joined, height)
+        fitting = [each for each in range(7) if is_snapshot_height(joined.store, each)]
+        assert fitting == [4]
+
     def test_epochs_must_be_known(self, chain: EpochedChain) -> None:
         manifest = chain.take_snapshot(10).manifest
         with pytest.raises(InvalidInputError) as refusal:
