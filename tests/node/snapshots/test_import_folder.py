@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ledger import snapshot as snapshot_module
+from ledger.snapshot_keys import IMPORTED_KEY
 from node.snapshots.fetch_actions import (
     Action,
     Ask,
@@ -227,6 +228,19 @@ class TestSwap:
         with pytest.raises(InvariantViolationError):
             put_ledger_in_place(tmp_path / "ledger")
         assert (tmp_path / "ledger-old").is_dir()
+
+
+def test_nothing_of_an_attempt_at_another_snapshot_is_left(
+    chain: EpochedChain, library: SnapshotLibrary, tmp_path: Path
+) -> None:
+    scene = make_scene(chain, library, tmp_path)
+    half = LevelKeyValueStore(tmp_path / "data" / "ledger-new")
+    half.write([(b"v/half", b"\x01"), (IMPORTED_KEY, bytes(32))], (), sync=True)
+    half.close()
+    joined = scene.join()
+    assert joined.values.get(b"v/half") is None
+    check_same_ledger(joined, chain, HEIGHT)
+    joined.values.close()
 
 
 def test_an_old_ledger_far_behind_is_replaced_whole(

@@ -119,8 +119,9 @@ class TestMaker:
         """Run blocks; return at which heights there was a new snapshot, and of which height."""
         made: list[int] = []
         maker = SnapshotMaker(chain.values, shelf, interval)
-        for _ in range(count):
-            chain.run_many(1)
+        for number in range(count + 1):
+            # First with the chain as it is, then after each block.
+            chain.run_many(min(number, 1))
             maker.on_final(chain.store.tip().height)
             if maker._work is not None:
                 maker._work.result()
@@ -138,7 +139,11 @@ class TestMaker:
         chain.run_many(3)
         parent = chain.execute()
         chain.finalize(chain.execute((), parent))
+        made: list[int] = []
+        put = shelf.put
+        shelf.put = lambda height, *rest: made.append(height) or put(height, *rest)  # type: ignore[method-assign,func-returns-value]
         assert self.run_and_make(chain, shelf, 6) == [5, 8]
+        assert made == [5, 8], "the block at height 4 has no certificate of its own"
 
     def test_damage_of_the_ledger_is_survived(
         self, shelf: SnapshotShelf, monkeypatch: pytest.MonkeyPatch
