@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +70,7 @@ from node.unfinal_blocks import UnfinalBlocks
 from p2p.certificate import make_identity
 from p2p.frames import Channel
 from p2p.tcp import PeerCallbacks, PeerNetwork
-from primitives.errors import InvalidInputError
+from primitives.errors import InvalidInputError, QuorateError
 from primitives.keys import PrivateKey, check_verifier
 
 __all__ = ["Node", "load_genesis"]
@@ -176,7 +177,7 @@ class Node:
             behind.cancel()
         if self._broken.done():
             note_damage(self._home, self._broken.result())
-            raise self._broken.result()
+            raise _explain(self._broken.result(), self._home)
         return parts.far_behind.is_set() and not stop.is_set()
 
     def _make_parts(self, stack: AsyncExitStack) -> _Parts:
@@ -456,6 +457,16 @@ def _read_names(reader: LedgerReader) -> dict[bytes, str]:
         member = reader.read(member_key(validator.account), decode_member)
         names[validator.public_key] = "" if member is None else member.name
     return names
+
+
+def _explain(error: BaseException, home: NodeHome) -> BaseException:
+    """Return what broke the node, in words that help where the operating system's do not."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return QuorateError(
+            f"no room left on the disk of {home.ledger_folder.parent}: make some and start again;"
+            " nothing was lost"
+        )
+    return error
 
 
 async def _resend(parts: _Parts) -> None:

@@ -76,13 +76,19 @@ class EvidenceReporter:
         self._submit = submit
         self._run = run
         self._waiting: dict[bytes, _Waiting] = {}
+        # Whom evidence was taken against, in the epoch that it is from.
+        self._epoch = 0
+        self._named: set[int] = set()
 
     def report(self, evidence: Evidence) -> None:
-        """Take evidence; on the event loop."""
-        key = evidence_key(evidence)
-        if key in self._waiting or len(self._waiting) >= UNREPORTED_MAX:
+        """Take evidence; on the event loop. One piece for each culprit and epoch is enough."""
+        if evidence.epoch != self._epoch:
+            self._epoch = evidence.epoch
+            self._named.clear()
+        if evidence.validator in self._named or len(self._waiting) >= UNREPORTED_MAX:
             return
-        self._waiting[key] = _Waiting(evidence)
+        self._named.add(evidence.validator)
+        self._waiting[evidence_key(evidence)] = _Waiting(evidence)
         self.on_final(self._reader.tip().height)
 
     def on_final(self, height: int) -> None:

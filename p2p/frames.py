@@ -41,7 +41,7 @@ _CAPS_BYTES: Final = {
     Channel.SYNC: 8 * 1024 * 1024,
     Channel.TRANSACTION: 2 * 1024 * 1024,
     Channel.PING: 16,
-    Channel.SNAPSHOT: 4 * 1024 * 1024,
+    Channel.SNAPSHOT: 9 * 1024 * 1024,
 }
 
 

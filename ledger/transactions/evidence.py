@@ -3,7 +3,7 @@
 Everything needed to judge evidence is inside, so it may come from anybody. The node of a validator
 sends what it finds by itself, as the account of its validator key, and pays no fee for it.
 Whom it names is suspended: no seat from the next epoch on, until a quorum admits it again with
-another key. Source: docs/spec/ledger.md §7.3.
+another key. Source: docs/spec/ledger.md §7.8.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A change of the validator set is decided by a quorum of the validators, each of which sends the same
 changes; the one that completes the quorum makes the decision, which takes effect with an epoch
 (`ledger.membership`). A validator rotates its own key alone.
-Source: docs/spec/ledger.md §7.3 and §13.
+Source: docs/spec/ledger.md §7.6, §7.7 and §13.
 """
 
 from __future__ import annotations
