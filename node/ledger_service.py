@@ -244,7 +244,7 @@ class LedgerService:
 
         def judged(block: UnfinalBlock) -> None:
             self._unfinal.put(block)
-            if self._ends_epoch(header.height) and not action.certified:
+            if self._is_end(header.height, header.epoch) and not action.certified:
                 check = partial(self._check_next_validators, header)
                 self._hand_over(self._threads.ledger, check, valid, refused)
             else:
@@ -300,12 +300,14 @@ class LedgerService:
             body_root=body_root,
             timestamp_ms=self._tell.read_wall_ms(),
         )
-        if not self._ends_epoch(action.parent.height + 1):
+        epoch = self.parameters.epoch_of(self._final_height + 1)
+        if not self._is_end(action.parent.height + 1, epoch):
             self._tell.post(built)
             return
 
-        def name_next_validators(digest: bytes) -> None:
-            self._tell.post(replace(built, next_validators_hash=digest))
+        def name_next_validators(digest: bytes | None) -> None:
+            if digest is not None:
+                self._tell.post(replace(built, next_validators_hash=digest))
 
         self._hand_over(
             self._threads.ledger,
@@ -377,19 +379,22 @@ class LedgerService:
         if transactions is not None and self._unfinal.get(block.block_id) is None:
             self._unfinal.put(make_unfinal_block(block.header, block.body, transactions))
 
-    def _ends_epoch(self, height: int) -> bool:
-        parameters = self.parameters
-        return height == parameters.epoch_end(parameters.epoch_of(height))
+    def _is_end(self, height: int, epoch: int) -> bool:
+        """Return whether a block is the last one of its epoch; a tail at such a height is not."""
+        return height == self.parameters.epoch_end(epoch)
 
     def _is_tail(self, header: BlockHeader) -> bool:
         return header.height > self.parameters.epoch_end(header.epoch)
 
-    def _compute_next_validators_hash(self, parent: BlockHeader) -> bytes:
+    def _compute_next_validators_hash(self, parent: BlockHeader) -> bytes | None:
         """Return what the last block of an epoch must name; on the ledger thread.
 
-        The parent was handed over for execution before, so it is executed by now.
+        None if the chain has grown past the parent meanwhile, and with it the view that wanted a
+        block. Else the parent was handed over for execution before, so it is executed by now.
         """
         executed = self._executed.get(parent.block_id)
+        if executed is None and self._store.tip().block_id != parent.block_id:
+            return None
         return self._executor.next_validators_hash(parent.height + 1, executed)
 
     def _check_next_validators(self, header: BlockHeader) -> None:
@@ -514,10 +519,10 @@ class LedgerService:
             blocks.append(Block(header, body))
             certified_height, own_certificate = self._reader.certificate(height)
             if certified_height == height:
-                if self._ends_epoch(height):
+                if self._is_end(height, header.epoch):
                     blocks += self._read_tails(header.epoch)
                 provable, certificate = len(blocks), own_certificate
-            if self._ends_epoch(height):
+            if self._is_end(height, header.epoch):
                 # What follows is of another epoch, whose certificates the laggard cannot check.
                 break
         if certificate is not None:
