@@ -19,9 +19,9 @@ B1  nothing is handed on for execution that is not proven;
 B2  what peers claim about their height decides only whom to ask and how far ahead;
 B3  a peer that sends what is wrong, or nothing in time, is avoided for a while; while one correct
     peer can be reached, the range at the front costs at most one request timeout for each other;
-B4  bounds: `RANGES_IN_FLIGHT_MAX` ranges, `HELD_BYTES_MAX` in answers that wait,
-    `STAGED_BLOCKS_MAX` staged blocks, and blocks in the tree at most so far above the final one as
-    the ranges reach.
+B4  bounds: `RANGES_IN_FLIGHT_MAX` ranges, `HELD_BYTES_MAX` in answers that wait and in blocks that
+    are being executed, one answer more; `STAGED_BLOCKS_MAX` staged blocks, and blocks in the tree at
+    most so far above the final one as the ranges reach.
 
 Source: docs/spec/consensus.md §7.
 """
@@ -180,6 +180,9 @@ class BlockSync:
         state = self._state
         end = state.parameters.epoch_end_height
         reach = state.tree.final.height + RANGES_IN_FLIGHT_MAX * BLOCKS_PER_RESPONSE_MAX
+        if self._count_joined_bytes() > HELD_BYTES_MAX:
+            # Execution has enough to do; there is no use in holding more.
+            return
         while len(self._ranges) < RANGES_IN_FLIGHT_MAX:
             first = self._ranges[-1].last + 1 if self._ranges else self._next_height()
             is_front = not self._ranges
@@ -193,6 +196,11 @@ class BlockSync:
                 due_ms = max(due_ms, self._ranges[0].start_ms)
             last = first + BLOCKS_PER_RESPONSE_MAX - 1
             self._ranges.append(_Range(first, last, due_ms, due_ms))
+
+    def _count_joined_bytes(self) -> int:
+        """Return how much was handed on and is not final yet."""
+        chain = [] if self._joined is None else self._state.tree.get_chain(self._joined.block_id)
+        return sum(len(entry.pre_prepare.body) for entry in chain or ())
 
     def _is_fresh(self) -> bool:
         """Say whether what is missing may still come by itself."""

@@ -247,3 +247,17 @@ def test_front_is_not_asked_again_where_there_is_nobody_else() -> None:
                 answer(bench, other, another)
             bench.step(PeerDisconnected(peer))
     assert not asked(bench.step(Ticked(), after_ms=TIMEOUT_MS // 4))
+
+
+def test_nothing_more_is_asked_for_while_execution_has_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chain = make_chain(3 * SIZE, b"full")
+    bench = make_bench(claim=SIZE)
+    monkeypatch.setattr("consensus.block_sync.HELD_BYTES_MAX", 5 * SIZE)
+    ((peer, request),) = ask(bench, chain[-1]).items()
+    ((peer, request),) = asked(answer(bench, peer, request, chain)).items()
+    assert not asked(answer(bench, peer, request, chain))
+    assert not asked(bench.step(Ticked(), after_ms=5 * TIMEOUT_MS))
+    monkeypatch.setattr("consensus.block_sync.HELD_BYTES_MAX", 8 * SIZE)
+    assert asked(bench.step(Ticked(), after_ms=1))
