@@ -19,9 +19,9 @@ B1  nothing is handed on for execution that is not proven;
 B2  what peers claim about their height decides only whom to ask and how far ahead;
 B3  a peer that sends what is wrong, or nothing in time, is avoided for a while; while one correct
     peer can be reached, the range at the front costs at most one request timeout for each other;
-B4  bounds: `RANGES_IN_FLIGHT_MAX` ranges, `HELD_BYTES_MAX` in answers that wait and in blocks that
-    are being executed, one answer more; `STAGED_BLOCKS_MAX` staged blocks, and blocks in the tree at
-    most so far above the final one as the ranges reach.
+B4  bounds: `RANGES_IN_FLIGHT_MAX` ranges, `HELD_BYTES_MAX` in answers that wait and as much, and
+    one answer more, in blocks that are being executed; `STAGED_BLOCKS_MAX` staged blocks; blocks in
+    the tree at most so far above the final one as the ranges reach.
 
 Source: docs/spec/consensus.md §7.
 """
