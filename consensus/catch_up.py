@@ -50,9 +50,9 @@ class CatchUp:
         self._tally = tally
         self._fetch: _Request | None = None
         self._sync = BlockSync(state, tally)
-        # The certified block whose body the driver refused last, and from how many peers.
+        # The certified block whose body the driver refused last, and from whom it came.
         self._refused_id = b""
-        self._refusals = 0
+        self._refused_from: set[int | None] = set()
 
     @property
     def deadline_ms(self) -> int | None:
@@ -106,14 +106,18 @@ class CatchUp:
         if entry.source is not None:
             state.emit(ReportPeer(entry.source, "wrong_body"))
         state.tree.remove(block_id)
-        self._refusals = self._refusals + 1 if block_id == self._refused_id else 1
-        self._refused_id = block_id
-        if self._refusals == state.validators.faults_max + 1:
+        if block_id != self._refused_id:
+            self._refused_id = block_id
+            self._refused_from = set()
+        # One peer may send its wrong body as often as it likes.
+        is_new = entry.source not in self._refused_from
+        self._refused_from.add(entry.source)
+        if is_new and len(self._refused_from) == state.validators.faults_max + 1:
             state.emit(
                 RaiseAlarm(
                     "certified_block_refused",
-                    f"block {block_id.hex()} is certified but its bodies from {self._refusals} "
-                    "peers were refused here",
+                    f"block {block_id.hex()} is certified but its bodies from "
+                    f"{len(self._refused_from)} peers were refused here",
                 )
             )
 

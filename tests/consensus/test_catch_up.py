@@ -212,6 +212,16 @@ def test_a_certified_block_whose_bodies_all_are_refused_raises_an_alarm() -> Non
     assert [alarm.code for alarm in alarms] == ["certified_block_refused"]
 
 
+def test_one_peer_that_sends_a_wrong_body_again_and_again_raises_no_alarm() -> None:
+    bench = make_bench()
+    learn(bench, prepared(CHAIN[0]))
+    for _ in range(4):
+        bench.step(Ticked(), after_ms=1_000)
+        bench.step(MessageReceived(2, BlockResponse(CHAIN[0])))
+        actions = bench.step(BlockValidated(CHAIN[0].block_id, Verdict.INVALID))
+        assert not of_kind(actions, RaiseAlarm)
+
+
 def test_a_certified_block_that_cannot_be_judged_yet_is_judged_again() -> None:
     bench = make_bench(validate_retry_ms=50)
     learn(bench, prepared(CHAIN[0]))
