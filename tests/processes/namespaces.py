@@ -43,8 +43,8 @@ def find_obstacle() -> str | None:
     name = f"{PREFIX}-{os.getpid()}-probe"
     try:
         run_ip("netns", "add", name)
-        run_ip("-n", name, "link", "add", "a", "type", "veth", "peer", "name", "b")
-        run_ip("-n", name, "link", "add", "c", "type", "bridge")
+        run_ip("-n", name, "link", "add", "name", "first", "type", "veth", "peer", "name", "second")
+        run_ip("-n", name, "link", "add", "name", "third", "type", "bridge")
     except OSError as error:
         return str(error)
     finally:
@@ -70,13 +70,13 @@ class Hub:
         """Make everything."""
         run_ip("netns", "add", self.name)
         run_ip("-n", self.name, "link", "set", "lo", "up")
-        run_ip("-n", self.name, "link", "add", "bridge", "type", "bridge")
+        run_ip("-n", self.name, "link", "add", "name", "bridge", "type", "bridge")
         run_ip("-n", self.name, "addr", "add", f"{HUB_ADDRESS}/24", "dev", "bridge")
         run_ip("-n", self.name, "link", "set", "bridge", "up")
         for index, name in enumerate(self.names):
             run_ip("netns", "add", name)
             run_ip("-n", name, "link", "set", "lo", "up")
-            cable = ("link", "add", f"cable{index}", "type", "veth", "peer", "name", "net")
+            cable = ("link", "add", "name", f"cable{index}", "type", "veth", "peer", "name", "net")
             run_ip("-n", self.name, *cable, "netns", name)
             run_ip("-n", self.name, "link", "set", f"cable{index}", "master", "bridge", "up")
             run_ip("-n", name, "addr", "add", f"{self.addresses[index]}/24", "dev", "net")
