@@ -273,7 +273,7 @@ def _epoch_end_put(
     block: ExecutedBlock, certificate: Certificate, tails: tuple[BlockHeader, ...]
 ) -> Pair:
     """Return the proof of how the epoch ended that the block is the last one of."""
-    following = block.records[CHAIN_VALIDATORS]
+    following = block.records.get(CHAIN_VALIDATORS)
     if not isinstance(following, Validators):
         raise InvariantViolationError(f"block {block.height} ends an epoch and names no validators")
     keys = following.to_validator_set().public_keys
