@@ -105,7 +105,7 @@ def _settle(state: BlockState) -> Validators:
     pending = state.get(CHAIN_PENDING_CHANGES, decode_pending_changes) or PendingChanges()
     put_off: list[tuple[Change, ...]] = []
     for decision in pending.decisions:
-        candidate = _apply(following, decision)
+        candidate = _apply(following, tuple(c for c in decision if not _is_barred(state, c)))
         if candidate == following:
             continue
         if is_safe_step(present, candidate):
@@ -135,10 +135,12 @@ def _apply(validators: Validators, decision: tuple[Change, ...]) -> Validators:
     for change in decision:
         index = next((i for i, seat in enumerate(seats) if seat.account == change.account), None)
         match change:
-            case Admission() if index is None:
-                seats.append(Validator(change.account, change.member.validator_key))
             case Admission():
-                pass
+                seat = Validator(change.account, change.member.validator_key)
+                if index is None:
+                    seats.append(seat)
+                else:
+                    seats[index] = seat
             case Removal():
                 if index is not None:
                     del seats[index]
@@ -146,3 +148,11 @@ def _apply(validators: Validators, decision: tuple[Change, ...]) -> Validators:
                 if index is not None:
                     seats[index] = Validator(change.account, change.public_key)
     return Validators(tuple(seats))
+
+
+def _is_barred(state: BlockState, change: Change) -> bool:
+    """Say whether a change would seat a member that was suspended after it was decided."""
+    return (
+        isinstance(change, Admission)
+        and state.get(suspension_key(change.account), decode_suspension) is not None
+    )

@@ -139,7 +139,8 @@ class ChangeValidatorsKind:
         approval = _approve(context, validators, change_hash)
         seated = [v.account for v in validators.validators if v.account in approval.accounts]
         if len(seated) < quorum:
-            context.put(approval_key(change_hash), approval)
+            # Who lost its seat is forgotten: the record never outgrows the set.
+            context.put(approval_key(change_hash), replace(approval, accounts=tuple(seated)))
             return [change_hash, len(seated), quorum, 0]
         context.delete(approval_key(change_hash))
         for change in body.changes:
@@ -225,6 +226,15 @@ def _approve(context: ExecutionContext, validators: Validators, change_hash: byt
 def _decide(context: ExecutionContext, changes: tuple[Change, ...]) -> None:
     """Put a decision behind those that wait."""
     pending = context.get(CHAIN_PENDING_CHANGES, decode_pending_changes) or PendingChanges()
+    # A rotation takes the place of the sender's earlier one: nobody fills the queue alone.
+    if isinstance(changes[0], Rotation):
+        pending = PendingChanges(
+            tuple(
+                decision
+                for decision in pending.decisions
+                if not isinstance(decision[0], Rotation) or decision[0].account != context.sender
+            )
+        )
     if len(pending.decisions) >= PENDING_DECISIONS_MAX:
         raise TransactionFailedError(
             TOO_MANY_PENDING, f"{PENDING_DECISIONS_MAX} decisions wait already"

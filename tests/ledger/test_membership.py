@@ -216,31 +216,68 @@ def test_key_of_another_is_refused(chain: Chain) -> None:
 
 
 def test_no_more_decisions_wait_than_the_limit(chain: Chain) -> None:
-    for number in range(PENDING_DECISIONS_MAX):
-        chain.values.write([], [], sync=True)
-        key = make_key(f"rotation {number}")
+    """All in one block, so that none of them takes effect."""
+    strangers = [make_account(f"stranger {number}").id for number in range(65)]
+    transactions = [
+        make_transaction(
+            chain.network,
+            voter,
+            "change_validators",
+            ChangeValidators((Removal(stranger),)).to_fields(),
+            nonce=number,
+        )
+        for voter in MEMBERS[:3]
+        for number, stranger in enumerate(strangers)
+    ]
+    codes = [receipt.code for receipt in chain.run(transactions).receipts]
+    assert len(strangers) == PENDING_DECISIONS_MAX + 1
+    assert codes == ["ok"] * (len(codes) - 1) + ["too_many_pending"]
+
+
+def test_rotation_takes_the_place_of_an_earlier_one_that_waits(chain: Chain) -> None:
+    """Or one validator could fill the queue alone."""
+    keys = [make_key(f"rotation {number}") for number in range(PENDING_DECISIONS_MAX + 2)]
+    transactions = []
+    for number, key in enumerate(keys):
         message = possession_message(chain.network.chain_id, MEMBERS[0].id, key.public_key)
         body = RotateValidatorKey(key.public_key, key.sign(message)).to_fields()
-        # All in one block, so that none of them takes effect.
-        if number == 0:
-            transactions = []
         transactions.append(
             make_transaction(chain.network, MEMBERS[0], "rotate_validator_key", body, nonce=number)
         )
-    key = make_key("one more")
-    message = possession_message(chain.network.chain_id, MEMBERS[0].id, key.public_key)
-    body = RotateValidatorKey(key.public_key, key.sign(message)).to_fields()
+    block = chain.run(transactions)
+    assert {receipt.code for receipt in block.receipts} == {"ok"}
+    pass_epoch(chain)
+    assert read_validators(chain.store.tip_state).validators[0].public_key == keys[-1].public_key
+
+
+def test_suspended_one_that_was_to_be_admitted_stays_out(chain: Chain) -> None:
+    member = chain.network.genesis.members[3]
+    key = make_key("too late")
+    message = possession_message(chain.network.chain_id, member.account, key.public_key)
+    again = Admission(replace(member, validator_key=key.public_key), key.sign(message))
+    chain.run()
+    body = ChangeValidators((Removal(member.account), again)).to_fields()
+    transactions = [
+        make_transaction(chain.network, voter, "change_validators", body) for voter in MEMBERS[:3]
+    ]
+    reported = ReportEvidence(make_evidence(chain)).to_fields()
     transactions.append(
-        make_transaction(
-            chain.network,
-            MEMBERS[0],
-            "rotate_validator_key",
-            body,
-            nonce=PENDING_DECISIONS_MAX,
-        )
+        make_transaction(chain.network, MEMBERS[0], "report_evidence", reported, nonce=1)
     )
-    codes = [receipt.code for receipt in chain.run(transactions).receipts]
-    assert codes == ["ok"] * PENDING_DECISIONS_MAX + ["too_many_pending"]
+    assert {each.code for each in chain.run(transactions).receipts} == {"ok"}
+    pass_epoch(chain)
+    assert member.account not in seats(chain)
+
+
+def test_admission_of_one_with_a_seat_changes_its_key(chain: Chain) -> None:
+    member = chain.network.genesis.members[3]
+    key = make_key("another")
+    message = possession_message(chain.network.chain_id, member.account, key.public_key)
+    changed = Admission(replace(member, validator_key=key.public_key), key.sign(message))
+    assert approve(chain, MEMBERS[:3], changed) == ["ok"] * 3
+    pass_epoch(chain)
+    pass_epoch(chain)
+    assert read_validators(chain.store.tip_state).validators[3].public_key == key.public_key
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,8 @@ def test_second_process_with_one_home_is_refused(tmp_path: Path) -> None:
             assert second.process.wait(EXIT_PATIENCE_S) == 1
         finally:
             second.kill()
-        assert "two nodes must never share a key" in first.home.log_file.read_bytes()[before:].decode()
+        assert (
+            "two nodes must never share a key" in first.home.log_file.read_bytes()[before:].decode()
+        )
         assert first.is_running()
         loaded.wait_for_progress()
