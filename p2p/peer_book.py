@@ -1,7 +1,7 @@
 """Who the other members are, which of them we dial, and who a transport key belongs to.
 
-Of each pair the member with the lower index dials, so that there is one connection and no tie to
-break. Source: docs/spec/p2p.md §1 and §2.
+Of each pair in the mesh the node with the lower index dials, so that there is one connection and no
+tie to break. Observers dial the mesh and are dialled by nobody. Source: docs/spec/p2p.md §1, §2.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ class PeerAddress:
         Of its transport key, 32 bytes; the only thing it is trusted by.
     host, port
         Where it listens; trusted for nothing.
+    dials_us
+        It is an observer: we never dial it, and it may call whatever its number is.
     """
 
     index: int
     public_key: bytes
     host: str
     port: int
+    dials_us: bool = False
 
 
 class PeerBook:
@@ -46,6 +49,8 @@ class PeerBook:
         Our number among the members, and our transport key.
     peers
         The others.
+    dials_all
+        We are an observer: we dial all that do not dial us.
 
     Raises
     ------
@@ -53,8 +58,16 @@ class PeerBook:
         ``invalid_configuration``: an index or a key occurs twice, or is our own.
     """
 
-    def __init__(self, own_index: int, own_key: bytes, peers: Sequence[PeerAddress]) -> None:
+    def __init__(
+        self,
+        own_index: int,
+        own_key: bytes,
+        peers: Sequence[PeerAddress],
+        *,
+        dials_all: bool = False,
+    ) -> None:
         self._own_index = own_index
+        self._dials_all = dials_all
         self._peers = {peer.index: peer for peer in peers}
         self._index_by_key = {peer.public_key: peer.index for peer in peers}
         indices, keys = {own_index, *self._peers}, {own_key, *self._index_by_key}
@@ -74,7 +87,25 @@ class PeerBook:
 
     def list_dialled(self) -> list[PeerAddress]:
         """Return the members whom we dial, by index."""
-        return [peer for index, peer in sorted(self._peers.items()) if index > self._own_index]
+        return [peer for _, peer in sorted(self._peers.items()) if self._is_dialled(peer)]
+
+    def list_strays(self) -> list[PeerAddress]:
+        """Return the members that should dial us, by index.
+
+        If they do not, one of us has read an old registry; a call now and then finds that out.
+        """
+        return [
+            peer
+            for _, peer in sorted(self._peers.items())
+            if not peer.dials_us and not self._is_dialled(peer)
+        ]
+
+    def _is_dialled(self, peer: PeerAddress) -> bool:
+        return not peer.dials_us and (self._dials_all or peer.index > self._own_index)
+
+    def lists(self, public_key: bytes) -> bool:
+        """Return whether a member is listed with this key."""
+        return public_key in self._index_by_key
 
     def identify_dialled(self, public_key: bytes, peer: PeerAddress) -> int:
         """Return the index of the member whom we dialled, once it proved its key.
@@ -103,7 +134,8 @@ class PeerBook:
         index = self._index_by_key.get(public_key)
         if index is None:
             raise _refuse("no member is registered with transport key", public_key)
-        if index > self._own_index:
+        # Who dials all may have read an old registry, and have another place by now.
+        if self._is_dialled(self._peers[index]) and not self._dials_all:
             raise _refuse(f"member {index} must not dial {self._own_index}; its key is", public_key)
         return index
 

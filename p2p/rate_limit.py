@@ -101,13 +101,21 @@ class TokenBucket:
 
 
 class InboundLimits:
-    """What one peer may send us; kept across its connections, or a new one would be a new start."""
+    """What one peer may send us; kept across its connections, or a new one would be a new start.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    divisor
+        It may send this part of what a member may; bursts of bytes are the same.
+    """
+
+    def __init__(self, divisor: int = 1) -> None:
         self._buckets = {
             channel: (
-                TokenBucket(rate.frames_per_second, rate.frames_per_second),
-                TokenBucket(rate.bytes_per_second, rate.bytes_per_second),
+                TokenBucket(
+                    rate.frames_per_second / divisor, max(1, rate.frames_per_second / divisor)
+                ),
+                TokenBucket(rate.bytes_per_second / divisor, rate.bytes_per_second),
             )
             for channel, rate in _RATES.items()
         }

@@ -9,9 +9,10 @@ both mean the same network. From then on each end has a reader, which hands ever
 callback, a writer, which empties a bounded queue, votes first, and sends a ping when there is
 nothing else, and a watch, which ends a connection that has fallen silent.
 
-Invariants: (N1) not one frame of an unlisted key is looked at; (N2) sending never waits: a peer
-that does not read is reset; (N3) nothing of one connection survives it: the upper layer
-retransmits; (N4) whatever a peer sends, the worst that happens is the end of its connection.
+Invariants: (N1) of an unlisted key one frame is looked at, its hello, where guests are let in, and
+nothing is sent to it before; (N2) sending never waits: a peer that does not read is reset; (N3)
+nothing of one connection survives it: the upper layer retransmits; (N4) whatever a peer sends, the
+worst that happens is the end of its connection.
 Source: docs/spec/p2p.md.
 """
 
@@ -20,42 +21,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 import ssl
-import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final, NamedTuple, SupportsIndex
 
 from p2p.certificate import TransportIdentity, get_certificate_key
 from p2p.frames import FRAME_HEADER_BYTES, Channel, decode_frame_header, encode_frame
+from p2p.guests import GUEST_NUMBER_FIRST, GuestBook, GuestCheck
 from p2p.handshake_slots import HandshakeSlots
-from p2p.hello import UNKNOWN_INDEX, Hello, check_hello, decode_hello
+from p2p.hello import UNKNOWN_INDEX, Hello, check_hello, decode_hello, make_hello_frame
 from p2p.network_timing import NetworkTiming
 from p2p.outbound_queue import OutboundQueue
-from p2p.peer_book import OWN_INDEX_UNKNOWN, PeerAddress, PeerBook
+from p2p.peer_book import PeerAddress, PeerBook
 from p2p.rate_limit import InboundLimits, TokenBucket
 from p2p.redial import RedialBackoff
+from p2p.tls import listen_on, make_context
 from primitives.errors import InvalidInputError, InvariantViolationError
 
 __all__ = ["NetworkTiming", "PeerAddress", "PeerCallbacks", "PeerNetwork"]
 
 logger = logging.getLogger(__name__)
 
-ACCEPT_QUEUE_MAX: Final = 64
 ACCEPT_PAUSE_S: Final = 0.1
+CANCEL_INTERVAL_S: Final = 0.1
 WRITE_BYTES_MAX: Final = 256 * 1024
 STREAM_BUFFER_BYTES: Final = 256 * 1024
 
 # A member may come back so often; beyond it, its calls are refused for a while.
 _CALLS_PER_SECOND: Final = 2
 _CALLS_BURST: Final = 10
-
-# Of OpenSSL (x509_vfy.h): dates are not looked at. The ssl module passes it on without naming it.
-_X509_V_FLAG_NO_CHECK_TIME: Final = 0x200000
 
 _PING: Final = encode_frame(Channel.PING, b"")
 
@@ -130,6 +128,12 @@ class PeerNetwork:
         Spreads redials; security does not depend on it.
     timing
         How patient to be.
+    dials_all
+        We are an observer: we dial all others, whatever their numbers.
+    invitation
+        What we show as long as we are not listed.
+    admit_guest
+        Decides about callers that are not listed; None refuses them all.
 
     Raises
     ------
@@ -147,16 +151,21 @@ class PeerNetwork:
         chain_id: bytes,
         random: Random,
         timing: NetworkTiming | None = None,
+        dials_all: bool = False,
+        invitation: bytes = b"",
+        admit_guest: GuestCheck | None = None,
     ) -> None:
         self._own_key = identity.public_key
-        self._book = PeerBook(own_index, self._own_key, peers)
+        self._book = PeerBook(own_index, self._own_key, peers, dials_all=dials_all)
+        self._guests = GuestBook(admit_guest)
+        self._invitation = invitation
         self._listen = listen
         self._chain_id = chain_id
         self._random = random
         self._timing = timing or NetworkTiming()
-        self._hello = _make_hello(chain_id, own_index)
-        self._server_context = _make_context(identity, ssl.PROTOCOL_TLS_SERVER)
-        self._client_context = _make_context(identity, ssl.PROTOCOL_TLS_CLIENT)
+        self._hello = make_hello_frame(chain_id, own_index, invitation)
+        self._server_context = make_context(identity, ssl.PROTOCOL_TLS_SERVER)
+        self._client_context = make_context(identity, ssl.PROTOCOL_TLS_CLIENT)
         self._callbacks: PeerCallbacks | None = None
         self._listener: socket.socket | None = None
         self._slots = HandshakeSlots()
@@ -164,7 +173,7 @@ class PeerNetwork:
         self._limits: dict[int, InboundLimits] = {}
         self._calls: dict[int, TokenBucket] = {}
         self._limit(peers)
-        self._dials: dict[PeerAddress, asyncio.Task[None]] = {}
+        self._dials: dict[tuple[PeerAddress, bool], asyncio.Task[None]] = {}
         self._connections: dict[int, _Connection] = {}
         self._complaints: dict[int, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -191,6 +200,7 @@ class PeerNetwork:
             **self.counters,
             "peers_connected": len(self._connections),
             "peers_expected": len(self._book),
+            "guests_connected": len(self._guests),
             "handshakes_pending": len(self._slots),
             "queued_bytes": waiting,
         }
@@ -207,11 +217,13 @@ class PeerNetwork:
         """
         if self._callbacks is None:
             raise InvariantViolationError("the network was not told whom to tell")
-        self._listener = _listen_on(*self._listen)
+        self._listener = listen_on(*self._listen)
         self._spawn(self._accept_forever(self._listener))
         self._dial_members()
 
-    def update_members(self, own_index: int, peers: Sequence[PeerAddress]) -> None:
+    def update_members(
+        self, own_index: int, peers: Sequence[PeerAddress], *, dials_all: bool = False
+    ) -> None:
         """Take note that the registry has changed; only on the event loop.
 
         Who is no longer listed, or has another key now, is disconnected; who is new is dialled or
@@ -219,7 +231,7 @@ class PeerNetwork:
 
         Parameters
         ----------
-        own_index, peers
+        own_index, peers, dials_all
             As when the network was made.
 
         Raises
@@ -227,10 +239,11 @@ class PeerNetwork:
         InvalidInputError
             ``invalid_configuration``: two members share an index or a transport key.
         """
-        book = PeerBook(own_index, self._own_key, peers)
+        book = PeerBook(own_index, self._own_key, peers, dials_all=dials_all)
         kept = {peer.index for peer in peers if self._book.knows(peer)}
+        kept |= {guest.number for guest in self._guests if not book.lists(guest.public_key)}
         self._book = book
-        self._hello = _make_hello(self._chain_id, own_index)
+        self._hello = make_hello_frame(self._chain_id, own_index, self._invitation)
         for index in [each for each in self._limits if each not in kept]:
             del self._limits[index], self._calls[index]
         self._limit(peers)
@@ -240,6 +253,22 @@ class PeerNetwork:
         if self._listener is not None:
             self._dial_members()
 
+    def recheck_guests(self) -> None:
+        """Ask again about every guest, and end the connections of those that may not stay."""
+        for number in self._guests.list_refused():
+            if number in self._connections:
+                logger.info("guest %d may not stay", number)
+                self._connections[number].reset()
+            self._guests.leave(number)
+
+    def change_identity(self, identity: TransportIdentity) -> None:
+        """Show another key from now on; every connection is made anew with it."""
+        self._own_key = identity.public_key
+        self._server_context = make_context(identity, ssl.PROTOCOL_TLS_SERVER)
+        self._client_context = make_context(identity, ssl.PROTOCOL_TLS_CLIENT)
+        for connection in list(self._connections.values()):
+            connection.reset()
+
     def _limit(self, peers: Sequence[PeerAddress]) -> None:
         for peer in peers:
             if peer.index not in self._limits:
@@ -248,19 +277,21 @@ class PeerNetwork:
 
     def _dial_members(self) -> None:
         """Dial whom we are to dial, and no one else."""
-        wanted = self._book.list_dialled()
-        for peer in [each for each in self._dials if each not in wanted]:
-            self._dials.pop(peer).cancel()
-        for peer in wanted:
-            if peer not in self._dials:
-                self._dials[peer] = self._spawn(self._keep_dialling(peer))
+        duties, strays = self._book.list_dialled(), self._book.list_strays()
+        wanted = {(peer, True) for peer in duties} | {(peer, False) for peer in strays}
+        for dial in [each for each in self._dials if each not in wanted]:
+            self._dials.pop(dial).cancel()
+        for dial in wanted:
+            if dial not in self._dials:
+                self._dials[dial] = self._spawn(self._keep_dialling(*dial))
 
     async def stop(self) -> None:
         """End every connection and listen no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := list(self._tasks):
+            # Again and again: a task group whose own tasks fail at this moment forgets it.
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=CANCEL_INTERVAL_S)
         if self._listener is not None:
             self._listener.close()
             self._listener = None
@@ -282,7 +313,9 @@ class PeerNetwork:
         """Send to every connected peer; never waits; raises as :meth:`send`."""
         frame = encode_frame(channel, data)
         for connection in list(self._connections.values()):
-            self._put(connection, channel, frame)
+            # Guests read what is decided; what waits to be is no business of theirs.
+            if channel is not Channel.TRANSACTION or connection.peer < GUEST_NUMBER_FIRST:
+                self._put(connection, channel, frame)
 
     def _put(self, connection: _Connection, channel: Channel, frame: bytes) -> None:
         if connection.put(channel, frame):
@@ -303,10 +336,14 @@ class PeerNetwork:
             self.counters["tasks_broken"] += 1
             logger.error("a network task broke", exc_info=error)
 
-    async def _keep_dialling(self, peer: PeerAddress) -> None:
+    async def _keep_dialling(self, peer: PeerAddress, is_duty: bool) -> None:
         loop = asyncio.get_running_loop()
         backoff = RedialBackoff(self._random.random)
         while True:
+            while not is_duty:
+                await asyncio.sleep(self._timing.stray_interval_s)
+                if peer.index not in self._connections:
+                    break
             lasted_s = 0.0
             connection = await self._establish(
                 self._open_dialled(peer),
@@ -425,16 +462,24 @@ class PeerNetwork:
         InvalidInputError
             ``unknown_peer``, ``wrong_chain``, ``too_many_requests``, or its hello is malformed.
         """
-        reader, writer = stream
-        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        peer = identify(get_certificate_key(certificate))
-        writer.write(self._hello)
-        channel, size = decode_frame_header(await reader.readexactly(FRAME_HEADER_BYTES))
-        if channel is not Channel.HELLO:
-            raise _refuse_channel("the first frame must be HELLO", channel)
-        hello = decode_hello(await reader.readexactly(size))
-        check_hello(hello, chain_id=self._chain_id, index=peer)
+        certificate = stream.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        public_key = get_certificate_key(certificate)
+        is_caller = identify == self._identify_caller
+        if is_caller and self._guests.is_open and not self._book.lists(public_key):
+            return await self._receive_guest(stream, public_key)
+        peer = identify(public_key)
+        stream.writer.write(self._hello)
+        check_hello(await _read_hello(stream), chain_id=self._chain_id, index=peer)
         return peer
+
+    async def _receive_guest(self, stream: _Stream, public_key: bytes) -> int:
+        """Hear a stranger out before a word of ours; return the number it gets."""
+        self._guests.limit_calls(public_key, asyncio.get_running_loop().time())
+        hello = await _read_hello(stream)
+        check_hello(hello, chain_id=self._chain_id, index=UNKNOWN_INDEX)
+        guest = self._guests.admit(public_key, hello.invitation)
+        stream.writer.write(self._hello)
+        return guest.number
 
     async def _serve(self, connection: _Connection) -> None:
         """Read and write until the connection ends; raises nothing that a peer could cause."""
@@ -461,14 +506,16 @@ class PeerNetwork:
         old = self._connections.get(connection.peer)
         if old is not None:
             old.reset()
-            self._unregister(old)
+            self._unregister(old, is_replaced=True)
         self._connections[connection.peer] = connection
         self.counters["connections_made"] += 1
         self._tell().on_connected(connection.peer)
 
-    def _unregister(self, connection: _Connection) -> None:
+    def _unregister(self, connection: _Connection, *, is_replaced: bool = False) -> None:
         if self._connections.get(connection.peer) is connection:
             del self._connections[connection.peer]
+            if not is_replaced:
+                self._guests.leave(connection.peer)
             self._tell().on_disconnected(connection.peer)
 
     def _tell(self) -> PeerCallbacks:
@@ -479,7 +526,10 @@ class PeerNetwork:
     async def _read(self, connection: _Connection) -> None:
         time = asyncio.get_running_loop().time
         peer, reader = connection.peer, connection.reader
-        limits, on_message = self._limits[peer], self._tell().on_message
+        guest, on_message = self._guests.get(peer), self._tell().on_message
+        limits = self._limits.get(peer) if guest is None else guest.limits
+        if limits is None:
+            raise ConnectionError(f"peer {peer} left the registry meanwhile")
         while True:
             channel, size = decode_frame_header(await reader.readexactly(FRAME_HEADER_BYTES))
             if channel is Channel.HELLO:
@@ -525,62 +575,15 @@ class PeerNetwork:
 _MakeProtocol = Callable[[], asyncio.StreamReaderProtocol]
 
 
-def _make_hello(chain_id: bytes, own_index: int) -> bytes:
-    index = own_index if own_index < OWN_INDEX_UNKNOWN else UNKNOWN_INDEX
-    return encode_frame(Channel.HELLO, Hello(chain_id, index).encode())
+async def _read_hello(stream: _Stream) -> Hello:
+    header = await stream.reader.readexactly(FRAME_HEADER_BYTES)
+    channel, size = decode_frame_header(header)
+    if channel is not Channel.HELLO:
+        raise _refuse_channel("the first frame must be HELLO", channel)
+    return decode_hello(await stream.reader.readexactly(size))
 
 
 def _refuse_channel(rule: str, channel: Channel) -> InvalidInputError:
     return InvalidInputError(
         "malformed", f"{rule}, found {channel.name}", field="frame.channel", value=channel.name
     )
-
-
-def _listen_on(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=ACCEPT_QUEUE_MAX)
-    except OSError as error:
-        raise InvalidInputError(
-            "cannot_listen",
-            f"cannot listen for peers on {host}:{port}: {error}",
-            field="p2p.listen",
-            value=f"{host}:{port}",
-        ) from error
-    listener.setblocking(False)
-    return listener
-
-
-def _make_context(identity: TransportIdentity, protocol: int) -> ssl.SSLContext:
-    """Return a TLS 1.3 context that shows our certificate and asks for the other's."""
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= _X509_V_FLAG_NO_CHECK_TIME
-    context.load_verify_locations(cadata=identity.authority_pem.decode("ascii"))
-    if protocol == ssl.PROTOCOL_TLS_SERVER:
-        # Every connection proves both keys anew.
-        context.num_tickets = 0
-    with _as_file(identity.certificate_pem + identity.private_key_pem) as path:
-        context.load_cert_chain(path)
-    return context
-
-
-@contextlib.contextmanager
-def _as_file(secret: bytes) -> Iterator[str]:
-    """Show bytes as a file for an instant: the standard library reads keys from files alone."""
-    if hasattr(os, "memfd_create"):
-        # In memory, so that the key never reaches a disk and none has to be writable.
-        descriptor = os.memfd_create("quorate-transport-key")
-        try:
-            with os.fdopen(os.dup(descriptor), "wb") as file:
-                file.write(secret)
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-    else:
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(secret)
-            file.flush()
-            yield file.name

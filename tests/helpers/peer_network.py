@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ import uvloop
 from p2p.certificate import TransportIdentity, make_identity
 from p2p.frames import FRAME_HEADER_BYTES, Channel, decode_frame_header, encode_frame
 from p2p.hello import Hello
-from p2p.tcp import NetworkTiming, PeerAddress, PeerCallbacks, PeerNetwork, _make_context
+from p2p.tcp import NetworkTiming, PeerAddress, PeerCallbacks, PeerNetwork
+from p2p.tls import make_context
 
 CHAIN = b"\x07" * 32
 HOST = "127.0.0.1"
@@ -66,15 +67,21 @@ def make_member(
     port: int = 0,
     timing: NetworkTiming | None = None,
     on_message: Callable[[int, Channel, bytes], None] | None = None,
+    observers: Collection[int] = (),
+    own_index: int | None = None,
+    **options: Any,
 ) -> Member:
     """Return member `index`; the others are at `ports`, 0 for those that it never dials."""
     peers = [
-        PeerAddress(other, make_member_identity(other).public_key, HOST, at)
+        PeerAddress(
+            other, make_member_identity(other).public_key, HOST, at, dials_us=other in observers
+        )
         for other, at in ports.items()
     ]
     network = PeerNetwork(
+        **options,
         identity=make_member_identity(index, chain_id),
-        own_index=index,
+        own_index=index if own_index is None else own_index,
         peers=peers,
         listen=(HOST, port),
         chain_id=chain_id,
@@ -153,7 +160,7 @@ async def calling(
     member: Member, identity: TransportIdentity, *, say: bytes = b""
 ) -> AsyncIterator[Wire]:
     """Dial a member with TLS, and say something at once."""
-    context = _make_context(identity, ssl.PROTOCOL_TLS_CLIENT)
+    context = make_context(identity, ssl.PROTOCOL_TLS_CLIENT)
     wire = Wire(*await asyncio.open_connection(HOST, member.network.port, ssl=context))
     wire.writer.write(say)
     try:

@@ -14,7 +14,7 @@ CHAIN = bytes(range(32))
 
 @given(st.binary(min_size=32, max_size=32), st.integers(0, COUNTER_MAX))
 def test_a_hello_reads_back(chain_id: bytes, index: int) -> None:
-    hello = Hello(chain_id, index)
+    hello = Hello(chain_id, index, chain_id * (index % 3))
     assert decode_hello(hello.encode()) == hello
     assert len(hello.encode()) <= HELLO_BYTES_MAX
 
@@ -28,8 +28,8 @@ def test_any_bytes_are_a_hello_or_refused(data: bytes) -> None:
 
 
 def test_another_protocol_version_is_refused_with_both_versions() -> None:
-    with pytest.raises(InvalidInputError, match=r"hello\.version .*\[1, 1\].* 2"):
-        decode_hello(encode((PROTOCOL_VERSION + 1, CHAIN, 0)))
+    with pytest.raises(InvalidInputError, match=r"hello\.version .*\[2, 2\].* 3"):
+        decode_hello(encode((PROTOCOL_VERSION + 1, CHAIN, 0, b"")))
 
 
 def test_a_hello_of_this_chain_and_member_passes() -> None:
