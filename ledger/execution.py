@@ -88,8 +88,8 @@ class BlockExecution:
         """Return the record under a key as this block has left it so far, or None."""
         return self.state.get(key, decode)
 
-    def put(self, key: bytes, record: Record) -> None:
-        """Write a record."""
+    def put(self, key: bytes, record: Record | None) -> None:
+        """Write a record, or remove it."""
         self.state.put(key, record)
 
     def delete(self, key: bytes) -> None:

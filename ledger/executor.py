@@ -53,6 +53,7 @@ from ledger.codes import (
     OK,
 )
 from ledger.divergence import Trace
+from ledger.duties import is_free
 from ledger.errors import TransactionFailedError
 from ledger.executed_block import ExecutedBlock
 from ledger.execution import BlockExecution
@@ -71,7 +72,6 @@ from ledger.schema import (
 from ledger.state import BlockState
 from ledger.store import LedgerStore
 from ledger.transaction import Transaction
-from ledger.transactions.evidence import REPORT_EVIDENCE
 from ledger.transactions.registry import body_of, kind_of
 from primitives.accounts import AccountId, account_id_from_public_key, account_to_text
 from primitives.errors import InvariantViolationError
@@ -232,22 +232,14 @@ class _BlockRun:
     def execute(self, transaction: Transaction) -> Receipt:
         """Let a transaction take its turn."""
         units = compute_units(self._state, transaction)
-        fee = 0 if self._is_free(transaction) else compute_fee(self.parameters, transaction, units)
+        fee = 0
+        if not is_free(self._state, transaction, self._execution.timestamp_ms):
+            fee = compute_fee(self.parameters, transaction, units)
         refusal = self._find_refusal(transaction, units, fee)
         if refusal is not None:
             return _receipt(transaction, ReceiptStatus.VOID, refusal)
         self._consume(transaction, units, fee)
         return self._apply(transaction, units, fee)
-
-    def _is_free(self, transaction: Transaction) -> bool:
-        """Say whether it is evidence from a validator's node, which is a duty and costs nothing."""
-        if transaction.kind != REPORT_EVIDENCE.code or transaction.sponsor is not None:
-            return False
-        signing_key = transaction.signatures[0].public_key
-        return any(
-            validator.public_key == signing_key
-            for validator in read_validators(self._state).validators
-        )
 
     def pay_proposer(self, proposer: int) -> None:
         """Give the fees of the block to the account of its proposer."""

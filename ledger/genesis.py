@@ -13,8 +13,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from ledger.members import (
+    ACCOUNTS_PER_MEMBER_MAX,
+    CONTACT_PATTERN,
+    ENDPOINT_PATTERN,
+    MEMBER_NAME_PATTERN,
+    OBSERVERS_PER_MEMBER_MAX,
+    Member,
+    NodeAddress,
+    Role,
+    check_member,
+    roles_from_text,
+    roles_to_text,
+)
 from ledger.parameters import Parameters, parameters_from_mapping
-from ledger.schema import AMOUNT_MAX, ENDPOINT_PATTERN, MEMBER_NAME_PATTERN, Member
+from ledger.schema import AMOUNT_MAX
 from primitives.accounts import AccountId, account_from_text, account_to_text
 from primitives.codec import encode
 from primitives.errors import InvalidInputError
@@ -32,6 +45,7 @@ _CHAIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 _FIELDS: Final = ("format", "chain_name", "timestamp_ms", "members", "allocations", "parameters")
 _MEMBER_FIELDS: Final = ("name", "account", "validator_key", "transport_key", "endpoint")
+_OPTIONAL_MEMBER_FIELDS: Final = ("contact", "roles", "observers", "accounts")
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,8 @@ class Genesis:
 
     def to_validator_set(self) -> ValidatorSet:
         """Return the validators of the first epoch."""
-        return ValidatorSet(tuple(member.validator_key for member in self.members))
+        keys = (member.validator_key for member in self.members)
+        return ValidatorSet(tuple(key for key in keys if key is not None))
 
     def to_json(self) -> str:
         """Return the text of the genesis file."""
@@ -85,16 +100,7 @@ class Genesis:
             "format": GENESIS_FORMAT,
             "chain_name": self.chain_name,
             "timestamp_ms": self.timestamp_ms,
-            "members": [
-                {
-                    "name": member.name,
-                    "account": account_to_text(member.account),
-                    "validator_key": member.validator_key.hex(),
-                    "transport_key": member.transport_key.hex(),
-                    "endpoint": member.endpoint,
-                }
-                for member in self.members
-            ],
+            "members": [_member_to_json(member) for member in self.members],
             "allocations": {
                 account_to_text(account): amount
                 for account, amount in sorted(self.allocations.items())
@@ -145,14 +151,59 @@ def genesis_from_json(text: str) -> Genesis:
 
 def _read_member(value: object, index: int) -> Member:
     path = f"genesis.members[{index}]"
-    fields = _object(value, path, _MEMBER_FIELDS)
-    return Member(
+    fields = _object(value, path, _MEMBER_FIELDS, _OPTIONAL_MEMBER_FIELDS)
+    roles = roles_from_text(_texts(fields.get("roles", ["validator", "contributor"]), path))
+    if Role.VALIDATOR not in roles:
+        raise _malformed(f"{path}.roles", "must hold validator: each of the first members is one")
+    observers = fields.get("observers", [])
+    accounts = _texts(fields.get("accounts", []), f"{path}.accounts")
+    if not isinstance(observers, list) or len(observers) > OBSERVERS_PER_MEMBER_MAX:
+        raise _malformed(
+            f"{path}.observers", f"must be a list of at most {OBSERVERS_PER_MEMBER_MAX}"
+        )
+    if len(accounts) > ACCOUNTS_PER_MEMBER_MAX:
+        raise _malformed(f"{path}.accounts", f"must be at most {ACCOUNTS_PER_MEMBER_MAX}")
+    member = Member(
         name=_text(fields["name"], f"{path}.name", MEMBER_NAME_PATTERN),
         account=_account(fields["account"], f"{path}.account"),
         validator_key=_public_key(fields["validator_key"], f"{path}.validator_key"),
         transport_key=_public_key(fields["transport_key"], f"{path}.transport_key"),
         endpoint=_text(fields["endpoint"], f"{path}.endpoint", ENDPOINT_PATTERN),
+        contact=_text(fields.get("contact", ""), f"{path}.contact", CONTACT_PATTERN),
+        roles=roles,
+        observers=tuple(
+            _read_node(item, f"{path}.observers[{place}]") for place, item in enumerate(observers)
+        ),
+        accounts=tuple(_account(text, f"{path}.accounts") for text in accounts),
     )
+    check_member(member, path)
+    return member
+
+
+def _read_node(value: object, path: str) -> NodeAddress:
+    fields = _object(value, path, ("transport_key", "endpoint"))
+    endpoint = fields["endpoint"]
+    return NodeAddress(
+        _public_key(fields["transport_key"], f"{path}.transport_key"),
+        "" if endpoint == "" else _text(endpoint, f"{path}.endpoint", ENDPOINT_PATTERN),
+    )
+
+
+def _member_to_json(member: Member) -> dict[str, object]:
+    return {
+        "name": member.name,
+        "account": account_to_text(member.account),
+        "validator_key": (member.validator_key or b"").hex(),
+        "transport_key": (member.transport_key or b"").hex(),
+        "endpoint": member.endpoint,
+        "contact": member.contact,
+        "roles": roles_to_text(member.roles),
+        "observers": [
+            {"transport_key": node.transport_key.hex(), "endpoint": node.endpoint}
+            for node in member.observers
+        ],
+        "accounts": [account_to_text(account) for account in member.accounts],
+    }
 
 
 def _read_allocations(value: object) -> dict[AccountId, int]:
@@ -189,6 +240,25 @@ def _check_distinct(genesis: Genesis) -> None:
                     field=f"genesis.members[{index}].{name}",
                     value=value if isinstance(value, str) else value.hex(),
                 )
+    for name, values in (
+        ("transport_key", [key for member in genesis.members for key in _list_keys(member)]),
+        ("accounts", [each for member in genesis.members for each in _list_accounts(member)]),
+    ):
+        if len(set(values)) < len(values):
+            raise InvalidInputError(
+                "duplicate",
+                f"genesis.members names the same {name} for two",
+                field=f"genesis.members.{name}",
+            )
+
+
+def _list_keys(member: Member) -> list[bytes]:
+    nodes = [node.transport_key for node in member.list_nodes() if node is not None]
+    return [member.validator_key or b"", *nodes]
+
+
+def _list_accounts(member: Member) -> list[AccountId]:
+    return [member.account, *member.accounts]
 
 
 def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -199,9 +269,11 @@ def _object_without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, obj
     return result
 
 
-def _object(value: object, path: str, names: tuple[str, ...]) -> dict[str, object]:
+def _object(
+    value: object, path: str, names: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> dict[str, object]:
     mapping = _mapping(value, path)
-    if set(mapping) != set(names):
+    if set(mapping) - set(optional) != set(names):
         raise _malformed(path, f"must have the fields {', '.join(names)}; found {sorted(mapping)}")
     return mapping
 
@@ -215,6 +287,12 @@ def _mapping(value: object, path: str) -> dict[str, object]:
 def _text(value: object, path: str, pattern: re.Pattern[str]) -> str:
     if not isinstance(value, str) or pattern.fullmatch(value) is None:
         raise _malformed(path, f"must be text of the form {pattern.pattern}, found {value!r}")
+    return value
+
+
+def _texts(value: object, path: str) -> list[str]:
+    if not isinstance(value, list) or any(not isinstance(item, str) for item in value):
+        raise _malformed(path, "must be a list of texts")
     return value
 
 

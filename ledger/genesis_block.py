@@ -8,7 +8,9 @@ from ledger.block_assembly import BlockOutcome, assemble_block
 from ledger.body import compute_body_root
 from ledger.executed_block import ExecutedBlock
 from ledger.genesis import Genesis
+from ledger.governance import list_keys
 from ledger.key_value import MemoryKeyValueStore
+from ledger.members import ActsFor, acts_for_key, member_key, name_key
 from ledger.membership_records import KeyHolder, key_holder_key
 from ledger.reader import LedgerReader
 from ledger.schema import (
@@ -24,7 +26,6 @@ from ledger.schema import (
     Validators,
     account_key,
     epoch_validators_key,
-    member_key,
 )
 from primitives.hashing import ZERO_HASH
 from primitives.header import BlockHeader
@@ -55,7 +56,12 @@ def build_genesis_block(genesis: Genesis) -> ExecutedBlock:
 
 def _initial_records(genesis: Genesis) -> dict[bytes, Record | None]:
     validators = Validators(
-        tuple(Validator(member.account, member.validator_key) for member in genesis.members)
+        tuple(
+            Validator(member.account, key)
+            for member, key in zip(
+                genesis.members, genesis.to_validator_set().public_keys, strict=True
+            )
+        )
     )
     records: dict[bytes, Record | None] = {
         CHAIN_PARAMETERS: genesis.parameters,
@@ -66,7 +72,10 @@ def _initial_records(genesis: Genesis) -> dict[bytes, Record | None]:
     }
     for member in genesis.members:
         records[member_key(member.account)] = member
-        for key in (member.validator_key, member.transport_key):
+        records[name_key(member.name)] = ActsFor(member.account)
+        for account in member.accounts:
+            records[acts_for_key(account)] = ActsFor(member.account)
+        for key in list_keys(member):
             records[key_holder_key(key)] = KeyHolder(member.account)
     for account, amount in genesis.allocations.items():
         records[account_key(account)] = Account(balance=amount)

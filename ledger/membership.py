@@ -16,36 +16,58 @@ Pure: reads and writes records through a `BlockState`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
+from ledger.changes import Admission, Reinstatement, Removal, RoleChange, Rotation, concerns
+from ledger.governance import apply_decision, close_proposals, forget_expired, read_protocol
+from ledger.governance_records import CHAIN_PROTOCOL, ProposalStatus, Protocol
+from ledger.members import Member, Role, decode_member, member_key
 from ledger.membership_records import (
     CHAIN_PENDING_CHANGES,
-    Admission,
-    Change,
+    CHAIN_SETTLED_CHANGES,
+    Decision,
     PendingChanges,
-    Removal,
     decode_pending_changes,
     decode_suspension,
     suspension_key,
 )
 from ledger.parameters import Parameters
 from ledger.schema import (
+    AMOUNT_MAX,
     CHAIN_NEXT_VALIDATORS,
+    CHAIN_PARAMETERS,
+    CHAIN_SUPPLY,
     CHAIN_VALIDATORS,
+    Account,
     StateReader,
+    Supply,
     Validator,
     Validators,
+    account_key,
+    decode_account,
+    decode_supply,
     decode_validators,
     epoch_validators_key,
 )
 from ledger.state import BlockState
 from primitives.errors import InvariantViolationError
+from primitives.hashing import ZERO_HASH
 from primitives.validator_set import VALIDATORS_MAX
 
-__all__ = ["close_block", "is_safe_step", "read_next_validators", "read_validators"]
+__all__ = [
+    "close_block",
+    "find_step",
+    "is_safe_step",
+    "read_next_validators",
+    "read_validators",
+]
 
 TOLERANT_COUNT: Final = 4
 """From so many validators on one may be faulty."""
+
+PUT_OFF_EPOCHS_MAX: Final = 10
+"""A decision that was not possible for so many epochs lapses."""
 
 
 def read_validators(state: StateReader) -> Validators:
@@ -71,7 +93,7 @@ def read_next_validators(state: StateReader) -> Validators:
 
 
 def close_block(state: BlockState, height: int, parameters: Parameters) -> None:
-    """Do what is due at a height: settle the next set, or bring it into force.
+    """Do what is due at a height: settle the next set, or bring what was decided into force.
 
     Parameters
     ----------
@@ -81,12 +103,49 @@ def close_block(state: BlockState, height: int, parameters: Parameters) -> None:
     """
     epoch = parameters.epoch_of(height)
     if height == parameters.decision_height(epoch):
-        state.put(CHAIN_NEXT_VALIDATORS, _settle(state))
+        state.put(CHAIN_NEXT_VALIDATORS, _settle(state, height, parameters))
     if height == parameters.epoch_end(epoch):
+        _pay_issuance(state, parameters.issuance_per_epoch)
         following = read_next_validators(state)
         state.put(CHAIN_VALIDATORS, following)
         state.put(epoch_validators_key(epoch + 1), following)
         state.put(CHAIN_NEXT_VALIDATORS, None)
+        _bring_into_force(state, height, parameters)
+        forget_expired(state, height)
+
+
+def _bring_into_force(state: BlockState, height: int, parameters: Parameters) -> None:
+    """Carry out what was settled, and begin to follow another protocol if it is time."""
+    settled = state.get(CHAIN_SETTLED_CHANGES, decode_pending_changes)
+    if settled is not None:
+        after = parameters
+        for decision in settled.decisions:
+            after = apply_decision(state, decision, height, after)
+        if after != parameters:
+            state.put(CHAIN_PARAMETERS, after)
+        state.put(CHAIN_SETTLED_CHANGES, None)
+    protocol = read_protocol(state)
+    if protocol.next_version and protocol.next_epoch == parameters.epoch_of(height) + 1:
+        state.put(CHAIN_PROTOCOL, Protocol(protocol.next_version))
+
+
+def _pay_issuance(state: BlockState, issuance: int) -> None:
+    """Make new money and share it equally among the validators that decided the epoch.
+
+    What does not divide is not made. The sum of all money stays a counter.
+    """
+    validators = read_validators(state).validators
+    supply = state.get(CHAIN_SUPPLY, decode_supply)
+    if supply is None:
+        raise InvariantViolationError("the state has no supply record")
+    share = min(issuance, AMOUNT_MAX - supply.total) // len(validators)
+    if share == 0:
+        return
+    state.put(CHAIN_SUPPLY, Supply(supply.total + share * len(validators), supply.held))
+    for validator in validators:
+        key = account_key(validator.account)
+        account = state.get(key, decode_account) or Account()
+        state.put(key, replace(account, balance=account.balance + share))
 
 
 def is_safe_step(present: Validators, following: Validators) -> bool:
@@ -99,22 +158,36 @@ def is_safe_step(present: Validators, following: Validators) -> bool:
     return len(before & after) >= following.to_validator_set().quorum
 
 
-def _settle(state: BlockState) -> Validators:
+def _settle(state: BlockState, height: int, parameters: Parameters) -> Validators:
     present = read_validators(state)
     following = _without_suspended(state, present)
     pending = state.get(CHAIN_PENDING_CHANGES, decode_pending_changes) or PendingChanges()
-    put_off: list[tuple[Change, ...]] = []
+    oldest = height - PUT_OFF_EPOCHS_MAX * parameters.epoch_length
+    settled: list[Decision] = []
+    put_off: list[Decision] = []
+    lapsed: list[int] = []
     for decision in pending.decisions:
-        candidate = _apply(following, tuple(c for c in decision if not _is_barred(state, c)))
-        if candidate == following:
-            continue
-        if is_safe_step(present, candidate):
+        candidate = _apply(state, following, decision)
+        # What concerns a member that an earlier decision waits for, waits behind it.
+        is_blocked = any(decision.accounts & earlier.accounts for earlier in put_off)
+        if not is_blocked and (candidate == following or is_safe_step(present, candidate)):
             following = candidate
+            settled.append(decision)
+        elif decision.height < oldest:
+            lapsed.append(decision.number)
         else:
             put_off.append(decision)
-    if len(put_off) != len(pending.decisions):
-        state.put(CHAIN_PENDING_CHANGES, PendingChanges(tuple(put_off)))
+    if pending.decisions:
+        state.put(CHAIN_PENDING_CHANGES, PendingChanges(tuple(put_off)) if put_off else None)
+        state.put(CHAIN_SETTLED_CHANGES, PendingChanges(tuple(settled)) if settled else None)
+        close_proposals(state, lapsed, ProposalStatus.LAPSED, height)
     return following
+
+
+def find_step(state: StateReader, decision: Decision) -> tuple[Validators, Validators]:
+    """Return the present validators, and those that a decision would leave by itself."""
+    present = read_validators(state)
+    return present, _apply(state, present, decision)
 
 
 def _without_suspended(state: BlockState, present: Validators) -> Validators:
@@ -129,30 +202,57 @@ def _without_suspended(state: BlockState, present: Validators) -> Validators:
     return following
 
 
-def _apply(validators: Validators, decision: tuple[Change, ...]) -> Validators:
+def _apply(state: StateReader, validators: Validators, decision: Decision) -> Validators:
     """Return the validators after a decision; a change that is void by now changes nothing."""
     seats = list(validators.validators)
-    for change in decision:
-        index = next((i for i, seat in enumerate(seats) if seat.account == change.account), None)
+    for change in decision.changes:
+        account = concerns(change)
+        if account is None:
+            continue
+        index = next((i for i, seat in enumerate(seats) if seat.account == account), None)
         match change:
-            case Admission():
-                seat = Validator(change.account, change.member.validator_key)
-                if index is None:
-                    seats.append(seat)
-                else:
-                    seats[index] = seat
+            case Rotation(public_key=public_key):
+                if index is not None:
+                    seats[index] = Validator(account, public_key)
+            case Admission() | Reinstatement():
+                member = state.get(member_key(account), decode_member)
+                admitted = change.member if isinstance(change, Admission) else member
+                _take_seat(seats, index, admitted, is_barred=_is_barred(state, change, decision))
             case Removal():
-                if index is not None:
-                    del seats[index]
+                _leave_seat(seats, index)
+            case RoleChange(roles=roles) if Role.VALIDATOR not in roles:
+                _leave_seat(seats, index)
             case _:
-                if index is not None:
-                    seats[index] = Validator(change.account, change.public_key)
+                pass
     return Validators(tuple(seats))
 
 
-def _is_barred(state: BlockState, change: Change) -> bool:
+def _take_seat(
+    seats: list[Validator], index: int | None, member: Member | None, *, is_barred: bool
+) -> None:
+    """Give a member the seat that its roles ask for, or take away the one that they do not."""
+    if member is None or is_barred:
+        return
+    if Role.VALIDATOR not in member.roles or member.validator_key is None:
+        _leave_seat(seats, index)
+        return
+    seat = Validator(member.account, member.validator_key)
+    if index is None:
+        seats.append(seat)
+    else:
+        seats[index] = seat
+
+
+def _leave_seat(seats: list[Validator], index: int | None) -> None:
+    if index is not None:
+        del seats[index]
+
+
+def _is_barred(state: StateReader, change: Admission | Reinstatement, decision: Decision) -> bool:
     """Say whether a change would seat a member that was suspended after it was decided."""
-    return (
-        isinstance(change, Admission)
-        and state.get(suspension_key(change.account), decode_suspension) is not None
-    )
+    suspension = state.get(suspension_key(change.account), decode_suspension)
+    if suspension is None:
+        return False
+    if isinstance(change, Reinstatement) and suspension.evidence != ZERO_HASH:
+        return True
+    return suspension.height > decision.height

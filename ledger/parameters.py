@@ -14,7 +14,13 @@ from primitives.codec import decode, encode
 from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX, FieldReader
 
-__all__ = ["Parameters", "decode_parameters", "parameters_from_mapping"]
+__all__ = [
+    "Parameters",
+    "check_parameter",
+    "decode_parameters",
+    "get_limits",
+    "parameters_from_mapping",
+]
 
 _ENCODED_BYTES_MAX: Final = 512
 
@@ -40,6 +46,14 @@ class Parameters:
     unfinal_blocks_max : above so many unfinal blocks, only empty blocks are valid.
     wait_ms_max : longest wait that a model's incentive may ask for, in milliseconds.
     epoch_length : heights in an epoch; fixed with the genesis, since heights are counted by it.
+    proposal_expiry_blocks : so many heights after its creation a proposal can be voted on.
+    members_threshold_percent : yes votes that a change of members needs, of all validators.
+    parameters_threshold_percent : the same for a change of parameters.
+    upgrade_threshold_percent : the same for a change of the protocol.
+    suspension_threshold_percent : the same for a suspension and for its end.
+    issuance_per_epoch : money made at the end of an epoch for the validators that decided it.
+    contribute_roles : who may contribute: accounts with one of these roles; 0 means everybody.
+    create_model_roles : the same for creating models.
     """
 
     block_bytes_max: int = 1024 * 1024
@@ -55,6 +69,14 @@ class Parameters:
     unfinal_blocks_max: int = 8
     wait_ms_max: int = 3_650 * DAY_MS
     epoch_length: int = 1_000
+    proposal_expiry_blocks: int = 10_000
+    members_threshold_percent: int = 67
+    parameters_threshold_percent: int = 67
+    upgrade_threshold_percent: int = 67
+    suspension_threshold_percent: int = 51
+    issuance_per_epoch: int = 0
+    contribute_roles: int = 0
+    create_model_roles: int = 0
 
     def epoch_of(self, height: int) -> int:
         """Return the epoch of the block at a height; the genesis block counts as of epoch 0."""
@@ -87,18 +109,36 @@ class Parameters:
 
 _NAMES: Final = tuple(field.name for field in fields(Parameters))
 
-# Upper bounds: an allocation, or a product with a price, must stay within what the rest can hold.
+# Above two thirds and a bit, the third of the validators that may be faulty could block every
+# decision for ever; below a half, two contrary decisions could both pass.
+_THRESHOLD: Final = (51, 67)
+
+_ROLES: Final = (0, 15)
+
+# Upper bounds: an allocation, or a product with a price, must stay within what the rest can hold,
+# and a block within a message. Lower bounds: every vote must fit into a block, or nobody could ever
+# decide to raise them again.
 _LIMITS: Final[Mapping[str, tuple[int, int]]] = {
-    "block_bytes_max": (64 * 1024, 64 * 1024 * 1024),
+    "block_bytes_max": (64 * 1024, 7 * 1024 * 1024),
     "transactions_per_block_max": (1, 100_000),
-    "envelope_bytes_max": (1024, 1024 * 1024),
-    "payload_bytes_max": (1024, 32 * 1024 * 1024),
+    "compute_units_per_block_max": (2_000_000, COUNTER_MAX),
+    "compute_units_per_account_max": (2_000_000, COUNTER_MAX),
+    "envelope_bytes_max": (8 * 1024, 1024 * 1024),
+    "payload_bytes_max": (1024, 1024 * 1024),
     "samples_per_contribution_max": (1, 65_536),
-    "expiry_window_max": (1, COUNTER_MAX),
+    "expiry_window_max": (20, COUNTER_MAX),
     "fee_per_byte": (0, 2**31),
     "fee_per_compute_unit": (0, 2**31),
     "unfinal_blocks_max": (1, 1_024),
     "epoch_length": (2, COUNTER_MAX),
+    "proposal_expiry_blocks": (1, COUNTER_MAX),
+    "members_threshold_percent": _THRESHOLD,
+    "parameters_threshold_percent": _THRESHOLD,
+    "upgrade_threshold_percent": _THRESHOLD,
+    "suspension_threshold_percent": _THRESHOLD,
+    "issuance_per_epoch": (0, 2**40),
+    "contribute_roles": _ROLES,
+    "create_model_roles": _ROLES,
 }
 _NO_LIMIT: Final = (0, COUNTER_MAX)
 
@@ -126,13 +166,6 @@ def parameters_from_mapping(mapping: Mapping[str, object]) -> Parameters:
     InvalidInputError
         ``malformed`` for an unknown name or a value that is not an integer, ``out_of_range``.
     """
-    for name in mapping:
-        if name not in _NAMES:
-            raise InvalidInputError(
-                "malformed",
-                f"parameters.{name} is not a parameter; known are {', '.join(_NAMES)}",
-                field=f"parameters.{name}",
-            )
     for name, value in mapping.items():
         if type(value) is not int:
             raise InvalidInputError(
@@ -141,13 +174,35 @@ def parameters_from_mapping(mapping: Mapping[str, object]) -> Parameters:
                 field=f"parameters.{name}",
                 value=value,
             )
-        low, high = _LIMITS.get(name, _NO_LIMIT)
-        if not low <= value <= high:
-            raise InvalidInputError(
-                "out_of_range",
-                f"parameters.{name} must lie in [{low}, {high}], found {value}",
-                field=f"parameters.{name}",
-                value=value,
-                limit=high if value > high else low,
-            )
+        check_parameter(name, value)
     return Parameters(**{name: value for name, value in mapping.items() if type(value) is int})
+
+
+def get_limits(name: str) -> tuple[int, int]:
+    """Return the lowest and the highest value that a parameter may have."""
+    return _LIMITS.get(name, _NO_LIMIT)
+
+
+def check_parameter(name: str, value: int) -> None:
+    """Check that there is a parameter of this name and that it may have this value.
+
+    Raises
+    ------
+    InvalidInputError
+        ``malformed`` for an unknown name, ``out_of_range``.
+    """
+    if name not in _NAMES:
+        raise InvalidInputError(
+            "malformed",
+            f"parameters.{name} is not a parameter; known are {', '.join(_NAMES)}",
+            field=f"parameters.{name}",
+        )
+    low, high = get_limits(name)
+    if not low <= value <= high:
+        raise InvalidInputError(
+            "out_of_range",
+            f"parameters.{name} must lie in [{low}, {high}], found {value}",
+            field=f"parameters.{name}",
+            value=value,
+            limit=high if value > high else low,
+        )

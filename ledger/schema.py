@@ -8,7 +8,6 @@ Source: docs/spec/ledger.md §5.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
@@ -29,15 +28,9 @@ __all__ = [
     "CHAIN_ROSTER",
     "CHAIN_SUPPLY",
     "CHAIN_VALIDATORS",
-    "ENDPOINT_BYTES_MAX",
-    "ENDPOINT_PATTERN",
     "MEMBERS_MAX",
-    "MEMBER_NAME_PATTERN",
-    "MEMBER_PREFIX",
-    "NAME_BYTES_MAX",
     "RECORD_BYTES_MAX",
     "Account",
-    "Member",
     "ParentBlock",
     "Record",
     "RecordT",
@@ -48,13 +41,11 @@ __all__ = [
     "Validators",
     "account_key",
     "decode_account",
-    "decode_member",
     "decode_parent_block",
     "decode_roster",
     "decode_supply",
     "decode_validators",
     "epoch_validators_key",
-    "member_key",
     "read_record",
 ]
 
@@ -67,13 +58,8 @@ RECORD_BYTES_MAX: Final = 8 * 1024 * 1024
 MEMBERS_MAX: Final = 1_000
 """Organisations that were ever admitted; each keeps its number for good."""
 
-NAME_BYTES_MAX: Final = 64
-MEMBER_NAME_PATTERN: Final = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
-ENDPOINT_PATTERN: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,249}:[0-9]{1,5}")
-ENDPOINT_BYTES_MAX: Final = 256
 
 ACCOUNT_PREFIX: Final = b"account/"
-MEMBER_PREFIX: Final = b"member/"
 CHAIN_NEXT_VALIDATORS: Final = b"chain/next_validators"
 CHAIN_PARAMETERS: Final = b"chain/parameters"
 CHAIN_PARENT: Final = b"chain/parent"
@@ -127,11 +113,6 @@ def account_key(account: AccountId) -> bytes:
 def epoch_validators_key(epoch: int) -> bytes:
     """Return the state key of the validators of an epoch that has begun."""
     return b"epoch/" + epoch.to_bytes(8, "big")
-
-
-def member_key(account: AccountId) -> bytes:
-    """Return the state key of a member, who is known by its account."""
-    return MEMBER_PREFIX + account
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,44 +245,6 @@ def decode_validators(data: bytes) -> Validators:
             )
             for reader in readers
         )
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """An organisation of the consortium, as the registry on the chain knows it.
-
-    Parameters
-    ----------
-    name : for people.
-    account : its money; fees of the blocks that it proposes go there.
-    validator_key : of its votes.
-    transport_key : of its connections.
-    endpoint : ``host:port`` where its validator listens.
-    """
-
-    name: str
-    account: AccountId
-    validator_key: bytes
-    transport_key: bytes
-    endpoint: str
-
-    def encode(self) -> bytes:
-        """Return the canonical bytes."""
-        return encode(
-            (self.name, self.account, self.validator_key, self.transport_key, self.endpoint)
-        )
-
-
-def decode_member(data: bytes) -> Member:
-    """Return the member whose canonical bytes are `data`; raises as `read_record`."""
-    reader = read_record(data, "member", 5)
-    return Member(
-        reader.text("name", NAME_BYTES_MAX),
-        AccountId(reader.bytes("account", ACCOUNT_ID_BYTES)),
-        reader.bytes("validator_key", PUBLIC_KEY_BYTES),
-        reader.bytes("transport_key", PUBLIC_KEY_BYTES),
-        reader.text("endpoint", ENDPOINT_BYTES_MAX),
     )
 
 

@@ -12,11 +12,11 @@ import asyncio
 import contextlib
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from random import Random
+from pathlib import Path
 from typing import Any
 
 from consensus.events import ClockReading, PeerConnected, PeerDisconnected
@@ -25,18 +25,12 @@ from consensus.safety import Signer
 from consensus.watch import Watch
 from ledger.executor import BlockExecutor
 from ledger.genesis import Genesis, genesis_from_json
-from ledger.membership import read_validators
+from ledger.invite import Invite, invite_from_text
+from ledger.members import decode_member, member_key
 from ledger.metering import compute_units
+from ledger.payload import Payload
 from ledger.reader import LedgerReader
-from ledger.schema import (
-    CHAIN_ROSTER,
-    CHAIN_VALIDATORS,
-    MEMBER_PREFIX,
-    Validators,
-    decode_member,
-    decode_validators,
-    member_key,
-)
+from ledger.schema import CHAIN_VALIDATORS, decode_validators
 from node.api.feed_frames import NodeStatus
 from node.api.feed_server import FeedLimits, FeedServer, LedgerFeedSource, NodeDoors
 from node.api.feed_stream import choose_socket_path
@@ -45,35 +39,38 @@ from node.background import Background
 from node.clock import read_monotonic_ms, read_wall_ms
 from node.configuration import NodeSettings
 from node.consensus_report import NodeFacts, build_node_status
+from node.data_format import open_data_folder
 from node.divergence_desk import DivergenceDesk, LedgerToExamine
 from node.driver import ConsensusDriver, DriverCallbacks
-from node.epochs import EpochStarter, Registry, SigningRecords, read_registry
+from node.epochs import EpochStarter, SigningRecords
 from node.evidence_reporter import EvidenceReporter
+from node.final_state import FinalState
+from node.guests import GuestDoor
 from node.home import NodeHome
 from node.ledger_service import (
     FinalBlock,
-    FinalState,
     LedgerCallbacks,
     LedgerService,
     LedgerThreads,
 )
 from node.mempool import Mempool, MempoolLimits
 from node.message_door import PeerMessageDoor
+from node.node_keys import NodeKeys
+from node.peering import Peering
 from node.recovery import Assurance, Disks, note_damage, open_disks
 from node.snapshot_join import join_by_snapshot
 from node.snapshots.import_folder import put_ledger_in_place
 from node.snapshots.service import SnapshotService, SnapshotSettings
 from node.storage.home_lock import HomeLock
-from node.storage.keystore import load_private_key, load_seed
 from node.submissions import Submissions
 from node.unfinal_blocks import UnfinalBlocks
-from p2p.certificate import make_identity
 from p2p.frames import Channel
 from p2p.tcp import PeerCallbacks, PeerNetwork
+from primitives.accounts import AccountId
 from primitives.errors import InvalidInputError, QuorateError
-from primitives.keys import PrivateKey, check_verifier
+from primitives.keys import check_verifier
 
-__all__ = ["Node", "load_genesis"]
+__all__ = ["Companion", "Node", "NodeHandles", "load_genesis", "load_invite"]
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +100,47 @@ def load_genesis(home: NodeHome) -> Genesis:
     return genesis_from_json(text)
 
 
+def load_invite(home: NodeHome) -> Invite | None:
+    """Return the invite with which a node joined, or None; raises if the file holds no invite."""
+    try:
+        text = home.invite_file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return invite_from_text(text)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHandles:
+    """What a companion of a running node may use.
+
+    Parameters
+    ----------
+    reader
+        Of the final state.
+    read_status
+        Returns what the node knows of itself.
+    submit
+        Takes a transaction; returns when the mempool has accepted it.
+    get_next_nonce
+        Of an account, in the final state.
+    """
+
+    reader: LedgerReader
+    read_status: Callable[[], NodeStatus]
+    submit: Callable[[bytes, Payload | None], Awaitable[Any]]
+    get_next_nonce: Callable[[AccountId], int]
+
+
+Companion = Callable[[NodeHandles], Coroutine[Any, Any, None]]
+"""Runs beside a node, in its event loop."""
+
+
+def _refuse_password(path: Path) -> str:
+    raise InvalidInputError(
+        "password_missing", f"{path} is encrypted and no password was given", field="password"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """The running parts of a node."""
@@ -130,15 +168,29 @@ class Node:
         Its settings.
     assurance
         What the operator says about a validator key whose history is not on disk.
+    keys
+        Of the node; opens plain files alone if left out.
+    companion
+        Runs beside the node; its end does not end the node, its failure does.
     """
 
     def __init__(
-        self, home: NodeHome, settings: NodeSettings, assurance: Assurance = Assurance.NONE
+        self,
+        home: NodeHome,
+        settings: NodeSettings,
+        assurance: Assurance = Assurance.NONE,
+        *,
+        keys: NodeKeys | None = None,
+        companion: Companion | None = None,
     ) -> None:
         self._home = home
         self._assurance = assurance
         self._settings = settings
+        self._companion = companion
         self._genesis = load_genesis(home)
+        self._keys = keys or NodeKeys(home, _refuse_password)
+        self._keys.load_transport_seeds()
+        self._peering = Peering(self._genesis, settings, self._keys, load_invite(home))
         self._watch = Watch()
         self._background = Background(self._stop_broken)
         self._broken: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -147,13 +199,13 @@ class Node:
         """Run until ``stop`` is set; raises what broke the node if it cannot go on."""
         check_verifier()
         with HomeLock(self._home.root):
+            open_data_folder(self._home.ledger_folder.parent)
             put_ledger_in_place(self._home.ledger_folder)
             while await self._run_once(stop):
                 await join_by_snapshot(
                     self._home,
                     self._genesis,
-                    self._read_transport_key(),
-                    self._make_network,
+                    self._peering,
                     self._settings.snapshots.threshold,
                 )
 
@@ -194,9 +246,10 @@ class Node:
             mempool=mempool,
             threads=threads,
         )
-        registry = self._read_registry(disks)
-        self._check_keys(registry, read_validators(disks.store.tip_state))
-        network = self._make_network(registry)
+        reader = LedgerReader(disks.database)
+        self._check_keys(reader)
+        guests = GuestDoor(self._genesis.chain_id, state, read_wall_ms)
+        network = self._peering.make_network(self._peering.read_registry(reader), guests.admit)
         submissions = Submissions(
             chain_id=self._genesis.chain_id,
             mempool=mempool,
@@ -208,7 +261,7 @@ class Node:
         reporter = EvidenceReporter(
             chain_id=self._genesis.chain_id,
             reader=LedgerReader(disks.database),
-            load_key=lambda: next(iter(self._load_keys().values()), None),
+            load_key=lambda: next(iter(self._keys.load_validator_keys().values()), None),
             get_next_nonce=service.get_next_nonce,
             submit=submissions.submit,
             run=self._background.run,
@@ -284,46 +337,24 @@ class Node:
             reader, self._settings.consensus, self._load_signers, load_records, self._watch
         )
 
-    def _load_keys(self) -> dict[bytes, PrivateKey]:
-        """Return this node's validator keys, by public key."""
-        keys = [load_private_key(path) for path in self._home.list_validator_key_files()]
-        return {key.public_key: key for key in keys}
-
     def _load_signers(self) -> dict[bytes, Signer]:
-        return {public_key: key.sign for public_key, key in self._load_keys().items()}
+        keys = self._keys.load_validator_keys()
+        return {public_key: key.sign for public_key, key in keys.items()}
 
-    def _check_keys(self, registry: Registry, validators: Validators) -> None:
+    def _check_keys(self, reader: LedgerReader) -> None:
         """Refuse to start as a validator that the ledger knows by another key."""
-        keys = self._load_keys()
-        seats = {each.account: each.public_key for each in validators.validators}
-        for member in registry.members:
-            seat = seats.get(member.account)
-            if member.name == self._settings.validator and seat is not None and seat not in keys:
+        keys = self._keys.load_validator_keys()
+        for seat, name in _read_names(reader).items():
+            if name == self._settings.validator and name and seat not in keys:
                 raise InvalidInputError(
                     "invalid_configuration",
                     f"{self._home.validator_key_file.parent} holds keys"
                     f" {', '.join(key.hex() for key in keys) or 'none'}, the ledger lists"
-                    f" {seat.hex()} for {member.name}",
+                    f" {seat.hex()} for {name}; lay its file beside them, or let the members"
+                    " decide on another key (docs/operations.md)",
                     field="validator",
-                    value=member.name,
+                    value=name,
                 )
-
-    def _make_network(self, registry: Registry) -> PeerNetwork:
-        chain_id = self._genesis.chain_id
-        return PeerNetwork(
-            identity=make_identity(load_seed(self._home.transport_key_file), chain_id),
-            own_index=registry.own_number,
-            peers=registry.peers,
-            listen=(self._settings.p2p.listen_host, self._settings.p2p.listen_port),
-            chain_id=chain_id,
-            random=Random(),
-        )
-
-    def _read_transport_key(self) -> bytes:
-        return PrivateKey(load_seed(self._home.transport_key_file)).public_key
-
-    def _read_registry(self, disks: Disks) -> Registry:
-        return read_registry(LedgerReader(disks.database), self._read_transport_key())
 
     async def _start(self, stack: AsyncExitStack, parts: _Parts) -> None:
         """Connect the parts and set them going; each is stopped in reverse."""
@@ -333,7 +364,7 @@ class Node:
             LedgerCallbacks(
                 post=driver.post,
                 send=PeerMessageDoor(network).send,
-                on_final=_Publisher(feed, parts, lambda: self._read_registry(parts.disks)).publish,
+                on_final=_Publisher(feed, parts, self._peering).publish,
                 on_execution_failed=parts.desk.on_execution_failed,
                 on_broken=self._stop_broken,
                 read_wall_ms=read_wall_ms,
@@ -360,11 +391,21 @@ class Node:
         stack.push_async_callback(network.stop)
         resending = asyncio.create_task(_resend(parts), name="resend")
         stack.push_async_callback(_cancel, resending)
+        if self._companion is not None:
+            self._background.run(self._companion(self._make_handles(parts)))
         if self._settings.api.enabled:
             socket_path = choose_socket_path(self._home.root)
             api = ApiProcess(self._settings.api, socket_path, self._home.api_folder)
             api.start()
             stack.push_async_callback(api.stop)
+
+    def _make_handles(self, parts: _Parts) -> NodeHandles:
+        return NodeHandles(
+            reader=LedgerReader(parts.disks.database),
+            read_status=lambda: self._read_status(parts),
+            submit=parts.submissions.submit,
+            get_next_nonce=parts.service.get_next_nonce,
+        )
 
     def _make_feed(self, parts: _Parts) -> FeedServer:
         doors = NodeDoors(
@@ -402,20 +443,17 @@ class Node:
 class _Publisher:
     """Tells the rest of the node, and the API process, what became final."""
 
-    def __init__(
-        self, feed: FeedServer, parts: _Parts, read_registry: Callable[[], Registry]
-    ) -> None:
+    def __init__(self, feed: FeedServer, parts: _Parts, peering: Peering) -> None:
         self._feed = feed
         self._parts = parts
-        self._read_registry = read_registry
+        self._peering = peering
 
     def publish(self, block: FinalBlock) -> None:
         """Hand on what a block wrote."""
         executed = block.executed
         self._feed.publish(executed.height, block.batch.puts, block.batch.deletes)
-        if any(key == CHAIN_ROSTER or key.startswith(MEMBER_PREFIX) for key in executed.writes):
-            registry = self._read_registry()
-            self._parts.network.update_members(registry.own_number, registry.peers)
+        if self._peering.is_concerned(executed.writes):
+            self._peering.refresh(self._parts.network, LedgerReader(self._parts.disks.database))
         self._parts.reporter.on_final(executed.height)
         self._parts.snapshots.on_final(executed.height)
         self._parts.driver.note_work()
@@ -477,6 +515,7 @@ async def _resend(parts: _Parts) -> None:
         waiting = parts.mempool.waiting()[:RESENT_MAX]
         late = [each for each in waiting if each.transaction_id in before]
         parts.submissions.send_again(late)
+        parts.network.recheck_guests()
         before = {each.transaction_id for each in waiting}
 
 

@@ -11,6 +11,26 @@ from typing import Annotated
 
 import typer
 
+from node.cli_governance import (
+    invite_commands,
+    join,
+    member_commands,
+    proposal_commands,
+    validator_commands,
+)
+from node.cli_operations import config_commands, snapshot_commands
+from node.cli_options import (
+    DEFAULT_URL,
+    Home,
+    Key,
+    Model,
+    Output,
+    PasswordFile,
+    Plain,
+    Samples,
+    Sequence,
+    Url,
+)
 from node.commands.terminal import OutputFormat, handles_problems
 
 __all__ = ["main"]
@@ -28,36 +48,13 @@ transaction_commands = typer.Typer(help="Look at transactions.", no_args_is_help
 application.add_typer(keys_commands, name="keys")
 application.add_typer(model_commands, name="model")
 application.add_typer(transaction_commands, name="tx")
-
-Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print the answer.")]
-Url = Annotated[
-    str,
-    typer.Option(
-        "--url", envvar="QUORATE_URL", help="Node to talk to, for example http://127.0.0.1:8080."
-    ),
-]
-Key = Annotated[
-    Path,
-    typer.Option(
-        "--key",
-        envvar="QUORATE_KEY",
-        help="Key file of the account that signs.",
-        show_default=False,
-    ),
-]
-Home = Annotated[
-    Path,
-    typer.Option("--home", envvar="QUORATE_HOME", help="Folder of the node.", show_default=False),
-]
-Model = Annotated[str, typer.Argument(help="Name of the model.", show_default=False)]
-Sequence = Annotated[int, typer.Argument(help="Number of the contribution.", show_default=False)]
-Samples = Annotated[
-    str,
-    typer.Option(
-        "--samples", help="Numbers of samples, such as 0,3,5-9. Empty: every one that qualifies."
-    ),
-]
-DEFAULT_URL = "http://127.0.0.1:8080"
+application.add_typer(invite_commands, name="invite")
+application.add_typer(proposal_commands, name="proposal")
+application.add_typer(validator_commands, name="validator")
+application.add_typer(member_commands, name="member")
+application.add_typer(config_commands, name="config")
+application.add_typer(snapshot_commands, name="snapshot")
+application.command("join")(join)
 
 
 @application.command()
@@ -94,6 +91,7 @@ def devnet(
 @application.command()
 @handles_problems
 def init(
+    *,
     output: Annotated[Path, typer.Option("--folder", help="Where to lay out the network.")],
     validators: Annotated[int, typer.Option(min=1, max=100, help="How many.")] = 4,
     hosts: Annotated[
@@ -106,6 +104,16 @@ def init(
         int, typer.Option(help="Port of REST; on one host each validator adds its number.")
     ] = 8080,
     chain_name: Annotated[str, typer.Option(help="Name of the network.")] = "quorate-local",
+    observers: Annotated[
+        int, typer.Option(min=0, max=8, help="Observers of the first validator's organisation.")
+    ] = 0,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE of a governed parameter; can be given several times."),
+    ] = None,
+    accounts: Annotated[
+        str, typer.Option(help="Further accounts with money, by name, separated by commas.")
+    ] = "",
 ) -> None:
     """Lay out a new network: a genesis, and a folder with keys and settings for each validator.
 
@@ -121,6 +129,9 @@ def init(
         p2p_port=p2p_port,
         api_port=api_port,
         chain_name=chain_name,
+        observers=observers,
+        parameters=tuple(parameter or ()),
+        accounts=tuple(filter(None, accounts.split(","))),
     )
     run_init(options)
 
@@ -146,7 +157,9 @@ def divergence(
 @handles_problems
 def start(
     home: Home,
+    *,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    password_file: PasswordFile = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", hidden=True)] = False,
     fresh_key: Annotated[
         bool,
@@ -175,7 +188,13 @@ def start(
     assurance = choose_assurance(
         fresh_key=fresh_key, observe_first=observe_first, accept_lost_votes=accept_lost_votes
     )
-    run_start(home, log_level, exit_with_parent=exit_with_parent, assurance=assurance)
+    run_start(
+        home,
+        log_level,
+        exit_with_parent=exit_with_parent,
+        assurance=assurance,
+        password_file=password_file,
+    )
 
 
 @application.command()
@@ -245,15 +264,65 @@ def keys_new(
     file: Annotated[
         Path, typer.Argument(help="File to write; must not exist.", show_default=False)
     ],
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Do not encrypt the key; for trials only.")
-    ] = False,
+    plain: Plain = False,
+    password_file: PasswordFile = None,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Make a key and the account that it signs for."""
     from node.commands.keys import make_key
 
-    make_key(file, output, plain=plain)
+    make_key(file, output, plain=plain, password_file=password_file)
+
+
+@keys_commands.command("prove")
+@handles_problems
+def keys_prove(
+    file: Annotated[Path, typer.Argument(help="Key file.", show_default=False)],
+    account: Annotated[str, typer.Option(help="Account that it is to sign for, qr1…")],
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Print a proof, without a secret, that you hold a key; for `proposal create --recover`."""
+    from node.commands.keys import prove_key
+
+    prove_key(url, file, account, output)
+
+
+@keys_commands.command("rotate-account")
+@handles_problems
+def keys_rotate_account(
+    key: Key,
+    new: Annotated[Path, typer.Option("--new", help="File for the new key; must not exist.")],
+    plain: Plain = False,
+    url: Url = DEFAULT_URL,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Let a new key sign for the account of KEY; the account stays what it is."""
+    from node.commands.keys import rotate_account_key
+
+    rotate_account_key(url, key, new, output, plain=plain)
+
+
+@keys_commands.command("rotate-validator")
+@handles_problems
+def keys_rotate_validator(
+    home: Home, plain: Plain = False, url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT
+) -> None:
+    """Move the vote of this home's validator to a new key, with the end of the epoch."""
+    from node.commands.keys import rotate_validator_key
+
+    rotate_validator_key(url, home, output, plain=plain)
+
+
+@keys_commands.command("rotate-transport")
+@handles_problems
+def keys_rotate_transport(
+    home: Home, plain: Plain = False, url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT
+) -> None:
+    """Give the node of this home a new transport key, at once."""
+    from node.commands.keys import rotate_transport_key
+
+    rotate_transport_key(url, home, output, plain=plain)
 
 
 @keys_commands.command("show")

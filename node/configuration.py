@@ -6,6 +6,7 @@ Every setting can be given as ``QUORATE_SECTION__NAME`` in the environment, for 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,12 @@ from primitives.errors import InvalidInputError
 __all__ = [
     "ApiSettings",
     "ConsensusSettings",
+    "KeySettings",
     "NodeSettings",
     "P2pSettings",
+    "SettingFault",
     "SnapshotSettings",
+    "list_faults",
     "load_settings",
 ]
 
@@ -34,8 +38,13 @@ class P2pSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    listen_host: str = "127.0.0.1"
-    listen_port: int = Field(default=26656, ge=0, le=65535)
+    listen_host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on for other members; 0.0.0.0 for all.",
+    )
+    listen_port: int = Field(
+        default=26656, ge=0, le=65535, description="Port to listen on for other members."
+    )
 
 
 class ApiSettings(BaseModel):
@@ -43,10 +52,15 @@ class ApiSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    enabled: bool = True
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535)
-    submissions_per_second_max: int = Field(default=5_000, ge=1)
+    enabled: bool = Field(default=True, description="Whether this node answers REST.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address of REST; not encrypted, so let a proxy stand before a public one.",
+    )
+    port: int = Field(default=8080, ge=0, le=65535, description="Port of REST.")
+    submissions_per_second_max: int = Field(
+        default=5_000, ge=1, description="Transactions a second that REST takes; 429 beyond."
+    )
 
 
 class ConsensusSettings(BaseModel):
@@ -58,8 +72,16 @@ class ConsensusSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    base_timeout_ms: int = Field(default=150, ge=10, le=10_000)
-    idle_interval_ms: int = Field(default=5_000, ge=100, le=600_000)
+    base_timeout_ms: int = Field(
+        default=150,
+        ge=10,
+        le=10_000,
+        description="About the longest time that a message takes to another validator: 50 in one"
+        " data centre, 150 in a region, 400 around the world.",
+    )
+    idle_interval_ms: int = Field(
+        default=5_000, ge=100, le=600_000, description="Pause between blocks while nothing waits."
+    )
 
 
 class SnapshotSettings(BaseModel):
@@ -71,9 +93,27 @@ class SnapshotSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    interval: int = Field(default=10_000, ge=10)
-    threshold: int = Field(default=5_000, ge=1)
-    bytes_per_second: int = Field(default=16 * 1024 * 1024, ge=1024)
+    interval: int = Field(
+        default=10_000, ge=10, description="Heights between two snapshots that this node makes."
+    )
+    threshold: int = Field(
+        default=5_000, ge=1, description="So many heights behind, it joins by a snapshot itself."
+    )
+    bytes_per_second: int = Field(
+        default=16 * 1024 * 1024, ge=1024, description="Most that it sends of them to all peers."
+    )
+
+
+class KeySettings(BaseModel):
+    """How this node opens its keys."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    password_file: Path | None = Field(
+        default=None,
+        description="File whose first line opens encrypted keys; else /run/secrets/quorate_password"
+        " or a prompt.",
+    )
 
 
 class NodeSettings(BaseSettings):
@@ -87,11 +127,14 @@ class NodeSettings(BaseSettings):
         env_prefix="QUORATE_", env_nested_delimiter="__", extra="forbid"
     )
 
-    validator: str = ""
+    validator: str = Field(
+        default="", description="Name of this organisation on the ledger; empty for an observer."
+    )
     p2p: P2pSettings = P2pSettings()
     api: ApiSettings = ApiSettings()
     consensus: ConsensusSettings = ConsensusSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    keys: KeySettings = KeySettings()
 
     @classmethod
     def settings_customise_sources(
@@ -133,21 +176,56 @@ def load_settings(config_file: Path, **flags: Any) -> NodeSettings:
             value=str(config_file),
         )
 
-    class _FromFile(NodeSettings):
-        model_config = SettingsConfigDict(**{**NodeSettings.model_config, "toml_file": config_file})
-
     try:
-        return _FromFile(**flags)
+        return _read(config_file, flags)
     except ValidationError as error:
-        first = error.errors()[0]
-        setting = ".".join(str(part) for part in first["loc"])
+        faults = _explain(error)
         raise InvalidInputError(
             "invalid_configuration",
-            f"{config_file}: {setting}: {first['msg']} (got {first.get('input')!r})",
-            field=setting,
-            value=first.get("input"),
+            f"{config_file}: " + "; ".join(f"{each.setting}: {each.message}" for each in faults),
+            field=faults[0].setting,
+            value=faults[0].value,
         ) from error
     except ValueError as error:
         raise InvalidInputError(
             "invalid_configuration", f"{config_file} is no TOML: {error}", field="config"
         ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class SettingFault:
+    """A setting that cannot be what it is."""
+
+    setting: str
+    message: str
+    value: Any = None
+
+
+def list_faults(config_file: Path) -> list[SettingFault]:
+    """Return everything that keeps the settings from being read; empty if nothing does."""
+    if not config_file.is_file():
+        return [SettingFault("config", f"there is no configuration at {config_file}")]
+    try:
+        _read(config_file, {})
+    except ValidationError as error:
+        return _explain(error)
+    except ValueError as error:
+        return [SettingFault("config", f"{config_file} is no TOML: {error}")]
+    return []
+
+
+def _read(config_file: Path, flags: dict[str, Any]) -> NodeSettings:
+    class _FromFile(NodeSettings):
+        model_config = SettingsConfigDict(**{**NodeSettings.model_config, "toml_file": config_file})
+
+    return _FromFile(**flags)
+
+
+def _explain(error: ValidationError) -> list[SettingFault]:
+    faults = []
+    for each in error.errors():
+        setting = ".".join(str(part) for part in each["loc"])
+        faults.append(
+            SettingFault(setting, f"{each['msg']} (got {each.get('input')!r})", each.get("input"))
+        )
+    return faults

@@ -1,4 +1,4 @@
-"""Begins an epoch: reads off the ledger who decides it, and makes the core for it.
+"""Begins an epoch: reads off the ledger who decides it and how, and makes the core for it.
 
 The same at the start of the process and at every change of epoch while it runs: what the final
 block on disk says is all there is to know.
@@ -17,55 +17,47 @@ from consensus.safety import Signer
 from consensus.watch import Watch
 from consensus.watched_core import WatchedCore
 from ledger.body import compute_body_root
-from ledger.membership_records import decode_key_holder, key_holder_key
+from ledger.governance_records import CHAIN_PROTOCOL, Protocol, decode_protocol
 from ledger.parameters import Parameters, decode_parameters
 from ledger.reader import LedgerReader
 from ledger.schema import (
     CHAIN_PARAMETERS,
     CHAIN_ROSTER,
     CHAIN_VALIDATORS,
-    Member,
     Validators,
-    decode_member,
     decode_roster,
     decode_validators,
-    member_key,
 )
 from node.configuration import ConsensusSettings
 from node.seats import Seats
 from node.turns import EpochCore
-from p2p.peer_book import OWN_INDEX_UNKNOWN, PeerAddress
-from primitives.errors import CorruptStateError
+from primitives.errors import CorruptStateError, QuorateError
+from primitives.header import PROTOCOL_VERSION_MAX
 
-__all__ = ["EpochStarter", "Registry", "SigningRecords", "read_registry"]
+__all__ = ["EpochStarter", "ProtocolTooNewError", "SigningRecords"]
 
 ResultT = TypeVar("ResultT")
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """The members as the final state lists them.
+class ProtocolTooNewError(QuorateError):
+    """The network follows a version of the protocol that this software does not know.
 
     Parameters
     ----------
-    members
-        In the order of their numbers.
-    own_number
-        Ours, found by our transport key; above all others as long as the chain does not list it.
+    version
+        That the blocks of the epoch follow.
+    height
+        Of the first of them.
     """
 
-    members: tuple[Member, ...]
-    own_number: int
-
-    @property
-    def peers(self) -> list[PeerAddress]:
-        """Where the others are."""
-        addresses = []
-        for number, member in enumerate(self.members):
-            host, _, port = member.endpoint.rpartition(":")
-            if number != self.own_number:
-                addresses.append(PeerAddress(number, member.transport_key, host, int(port)))
-        return addresses
+    def __init__(self, version: int, height: int) -> None:
+        super().__init__(
+            f"from height {height} on the network follows version {version} of the protocol, this"
+            f" software knows {PROTOCOL_VERSION_MAX} and stops before it: install a newer release"
+            " and start again; nothing was lost"
+        )
+        self.version = version
+        self.height = height
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +80,6 @@ class SigningRecords:
     records_lost: bool = False
     sign_floor_view: int = 0
     lost_votes_accepted: bool = False
-
-
-def read_registry(reader: LedgerReader, transport_key: bytes) -> Registry:
-    """Return the members as the final state lists them."""
-    roster = reader.read(CHAIN_ROSTER, decode_roster)
-    if roster is None:
-        raise CorruptStateError("the state has no roster")
-    members = []
-    for account in roster.accounts:
-        member = reader.read(member_key(account), decode_member)
-        if member is None:
-            raise CorruptStateError(f"the state has no member {account.hex()}")
-        members.append(member)
-    holder = reader.read(key_holder_key(transport_key), decode_key_holder)
-    own_number = OWN_INDEX_UNKNOWN
-    if holder is not None and holder.account in roster.accounts:
-        own_number = roster.accounts.index(holder.account)
-    return Registry(tuple(members), own_number)
 
 
 class EpochStarter:
@@ -149,6 +123,9 @@ class EpochStarter:
         roster = self._read(CHAIN_ROSTER, decode_roster)
         own_index, signer = self._find_own_seat(validators)
         epoch = parameters.epoch_of(tip.height + 1)
+        protocol = self._reader.read(CHAIN_PROTOCOL, decode_protocol) or Protocol()
+        if protocol.version > PROTOCOL_VERSION_MAX:
+            raise ProtocolTooNewError(protocol.version, tip.height + 1)
         signed = self._load_records(epoch)
         _, certificate = self._reader.certificate(tip.height)
         recovered = Recovered(
@@ -160,7 +137,7 @@ class EpochStarter:
             lost_votes_accepted=signed.lost_votes_accepted,
         )
         core: Core = WatchedCore(
-            self._make_parameters(parameters, epoch),
+            self._make_parameters(parameters, epoch, protocol.version),
             validators.to_validator_set(),
             own_index,
             signer,
@@ -185,8 +162,11 @@ class EpochStarter:
                 return index, signers[validator.public_key]
         return None, None
 
-    def _make_parameters(self, parameters: Parameters, epoch: int) -> ConsensusParameters:
+    def _make_parameters(
+        self, parameters: Parameters, epoch: int, protocol_version: int
+    ) -> ConsensusParameters:
         return ConsensusParameters(
+            protocol_version=protocol_version,
             chain_id=self._reader.genesis().chain_id,
             empty_body_root=compute_body_root([]),
             epoch=epoch,

@@ -57,6 +57,17 @@ class NodeHome:
         """The key that proves this node's identity to its peers."""
         return self.root / "keys" / "transport.json"
 
+    def list_transport_key_files(self) -> list[Path]:
+        """Return the files of all transport keys, the first one first; the listed one is used."""
+        first = self.transport_key_file
+        others = sorted(path for path in first.parent.glob("transport*.json") if path != first)
+        return [first, *others]
+
+    @property
+    def invite_file(self) -> Path:
+        """The invite with which this node joined."""
+        return self.root / "config" / "invite.txt"
+
     @property
     def account_key_file(self) -> Path:
         """The key of the organisation's own account."""

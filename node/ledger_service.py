@@ -35,7 +35,7 @@ from consensus.actions import (
 )
 from consensus.events import BlockBuilt, BlockExecuted, BlockValidated, Event, Verdict
 from consensus.messages import Block, BlocksResponse, CertificateBatch, Message
-from ledger.admission import check_block
+from ledger.admission import check_block, check_stateless
 from ledger.body import compute_body_root, decode_body, encode_body
 from ledger.errors import DivergedStateError
 from ledger.executed_block import ExecutedBlock
@@ -47,7 +47,6 @@ from ledger.reader import LedgerReader
 from ledger.schema import (
     CHAIN_PARAMETERS,
     Account,
-    RecordT,
     account_key,
     decode_account,
 )
@@ -62,7 +61,6 @@ from primitives.header import BlockHeader
 
 __all__ = [
     "FinalBlock",
-    "FinalState",
     "LedgerCallbacks",
     "LedgerService",
     "LedgerThreads",
@@ -134,23 +132,6 @@ class LedgerThreads:
     judging: Executor
 
 
-class FinalState:
-    """The final state as the ledger's metering wants to read it; any thread may.
-
-    Parameters
-    ----------
-    reader
-        Of the database.
-    """
-
-    def __init__(self, reader: LedgerReader) -> None:
-        self._reader = reader
-
-    def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
-        """Return the record under a state key, or None if there is none."""
-        return self._reader.read(key, decode)
-
-
 class LedgerService:
     """Implements :class:`node.turns.LedgerDoor` over the real ledger.
 
@@ -197,6 +178,7 @@ class LedgerService:
         self._tasks: set[asyncio.Future[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self.parameters = self._read_parameters()
+        self._chain_id = self._reader.genesis().chain_id
         self._doors: LedgerCallbacks | None = None
         self._is_broken = False
 
@@ -431,7 +413,19 @@ class LedgerService:
             compute_units_per_account_max=self.parameters.compute_units_per_account_max,
         )
         height = action.parent.height + 1
-        return self._mempool.select(limits, height, ancestors.next_nonces, self.get_next_nonce)
+        chosen = self._mempool.select(limits, height, ancestors.next_nonces, self.get_next_nonce)
+        return self._keep_admissible(chosen, height)
+
+    def _keep_admissible(self, transactions: list[Transaction], height: int) -> list[Transaction]:
+        """Leave out, and forget, what was admitted under parameters that have changed since."""
+        refused: set[AccountId] = set()
+        for each in transactions:
+            try:
+                check_stateless(each, self._chain_id, self.parameters, height - 1)
+            except InvalidInputError:
+                self._mempool.remove(each)
+                refused.add(each.sender)
+        return [each for each in transactions if each.sender not in refused]
 
     def _execute(self, block: Block) -> ExecutedBlock:
         """Execute a block once; on the ledger thread."""
@@ -493,6 +487,9 @@ class LedgerService:
     def _forget(self, executed: ExecutedBlock) -> None:
         """Bring the event loop's view up to a final block."""
         self._final_height = executed.height
+        if CHAIN_PARAMETERS in executed.writes:
+            # With an epoch's last block alone: no block under way was judged by the old ones.
+            self.parameters = self._read_parameters()
         if len(self._nonces) > NONCES_REMEMBERED_MAX:
             self._nonces.clear()
         for transaction in executed.transactions:

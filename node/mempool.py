@@ -216,6 +216,11 @@ class Mempool:
             for nonce in stale:
                 self._remove(sender, nonce)
 
+    def remove(self, transaction: Transaction) -> None:
+        """Forget one transaction; nothing happens if it does not wait."""
+        if transaction.transaction_id in self._by_id:
+            self._remove(transaction.sender, transaction.nonce)
+
     def remove_expired(self, final_height: int) -> Collection[bytes]:
         """Forget what can no longer be included; return the ids."""
         expired = [

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ledger.genesis import Genesis
+from ledger.members import Member, NodeAddress
 from ledger.parameters import Parameters
-from ledger.schema import Member
 from node.clock import read_wall_ms
 from node.home import NodeHome
 from node.storage.keystore import save_seed
@@ -52,7 +52,9 @@ class NetworkPlan:
     p2p_listen_host
         Where every validator listens for the others.
     api_endpoints
-        ``(host, port)`` on which each validator answers REST.
+        ``(host, port)`` on which each validator answers REST, and then each observer.
+    observers
+        Further nodes, of the first validator's organisation; they dial out.
     accounts
         Names of further accounts with money; their keys go to ``accounts/NAME.json``.
     parameters
@@ -67,6 +69,7 @@ class NetworkPlan:
     api_endpoints: tuple[tuple[str, int], ...]
     p2p_listen_host: str = "127.0.0.1"
     accounts: tuple[str, ...] = ()
+    observers: int = 0
     parameters: Parameters = field(default_factory=Parameters)
     base_timeout_ms: int = 150
     idle_interval_ms: int = 5_000
@@ -93,11 +96,12 @@ def lay_out_network(plan: NetworkPlan) -> list[ValidatorFiles]:
             value=str(plan.folder),
         )
     allocations: dict[AccountId, int] = {}
-    members = []
+    members: list[Member] = []
     for index, endpoint in enumerate(plan.p2p_endpoints):
         home = NodeHome(plan.folder / f"validator{index}")
         members.append(_write_keys(home, f"validator{index}", endpoint))
         allocations[members[-1].account] = MEMBER_ALLOCATION
+    members[0] = replace(members[0], observers=_write_observer_keys(plan))
     for name in plan.accounts:
         seed = make_seed()
         save_seed(plan.folder / "accounts" / f"{name}.json", seed, description=name)
@@ -109,7 +113,18 @@ def lay_out_network(plan: NetworkPlan) -> list[ValidatorFiles]:
         allocations=allocations,
         parameters=plan.parameters,
     )
-    return [_write_settings(plan, genesis, index) for index in range(len(members))]
+    files = [_write_validator_settings(plan, genesis, index) for index in range(len(members))]
+    return files + [_write_observer_settings(plan, genesis, i) for i in range(plan.observers)]
+
+
+def _write_observer_keys(plan: NetworkPlan) -> tuple[NodeAddress, ...]:
+    nodes = []
+    for index in range(plan.observers):
+        seed = make_seed()
+        home = NodeHome(plan.folder / f"observer{index}")
+        save_seed(home.transport_key_file, seed, description=f"observer{index} transport")
+        nodes.append(NodeAddress(PrivateKey(seed).public_key))
+    return tuple(nodes)
 
 
 def _write_keys(home: NodeHome, name: str, endpoint: tuple[str, int]) -> Member:
@@ -130,14 +145,11 @@ def _account_of(seed: bytes) -> AccountId:
     return account_id_from_public_key(PrivateKey(seed).public_key)
 
 
-def _write_settings(plan: NetworkPlan, genesis: Genesis, index: int) -> ValidatorFiles:
+def _write_validator_settings(plan: NetworkPlan, genesis: Genesis, index: int) -> ValidatorFiles:
     home = NodeHome(plan.folder / f"validator{index}")
-    home.config_file.parent.mkdir(parents=True, exist_ok=True)
-    home.genesis_file.write_text(genesis.to_json(), encoding="utf-8")
-    create_guard(guard_path(home.validator_key_file), GuardState(genesis.chain_id))
     _, p2p_port = plan.p2p_endpoints[index]
-    api_host, api_port = plan.api_endpoints[index]
     member = genesis.members[index]
+    create_guard(guard_path(home.validator_key_file), GuardState(genesis.chain_id))
     lines = [
         f"# Settings of {member.name}, account {account_to_text(member.account)}.",
         "# Each can be overridden in the environment: QUORATE_API__PORT=8081.",
@@ -146,6 +158,32 @@ def _write_settings(plan: NetworkPlan, genesis: Genesis, index: int) -> Validato
         "[p2p]",
         f"listen_host = {json.dumps(plan.p2p_listen_host)}",
         f"listen_port = {p2p_port}",
+    ]
+    return _write_home(plan, genesis, home, lines, plan.api_endpoints[index])
+
+
+def _write_observer_settings(plan: NetworkPlan, genesis: Genesis, index: int) -> ValidatorFiles:
+    home = NodeHome(plan.folder / f"observer{index}")
+    lines = [
+        f"# Settings of an observer of {genesis.members[0].name}: it follows, and never votes.",
+        'validator = ""',
+        "",
+        "[p2p]",
+        'listen_host = "127.0.0.1"',
+        "listen_port = 0",
+    ]
+    endpoint = plan.api_endpoints[len(genesis.members) + index]
+    return _write_home(plan, genesis, home, lines, endpoint)
+
+
+def _write_home(
+    plan: NetworkPlan, genesis: Genesis, home: NodeHome, lines: list[str], api: tuple[str, int]
+) -> ValidatorFiles:
+    home.config_file.parent.mkdir(parents=True, exist_ok=True)
+    home.genesis_file.write_text(genesis.to_json(), encoding="utf-8")
+    api_host, api_port = api
+    lines = [
+        *lines,
         "",
         "[api]",
         f"host = {json.dumps(api_host)}",
@@ -157,4 +195,4 @@ def _write_settings(plan: NetworkPlan, genesis: Genesis, index: int) -> Validato
         "",
     ]
     home.config_file.write_text("\n".join(lines), encoding="utf-8")
-    return ValidatorFiles(member.name, home, f"http://{api_host}:{api_port}")
+    return ValidatorFiles(home.root.name, home, f"http://{api_host}:{api_port}")

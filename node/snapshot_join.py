@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
 
 from ledger.genesis import Genesis
 from ledger.reader import LedgerReader
-from node.epochs import Registry, read_registry
 from node.home import NodeHome
+from node.peering import Peering
 from node.snapshots.import_folder import ImportFolder, put_ledger_in_place
 from node.snapshots.joining import Joining, read_known_chain
 from node.storage.leveldb import LevelKeyValueStore
 from node.storage.payload_store import PayloadStore
-from p2p.tcp import PeerNetwork
 
 __all__ = ["join_by_snapshot"]
 
@@ -31,8 +29,7 @@ DISK_DIVISOR = 4
 async def join_by_snapshot(
     home: NodeHome,
     genesis: Genesis,
-    transport_key: bytes,
-    make_network: Callable[[Registry], PeerNetwork],
+    peering: Peering,
     threshold: int,
 ) -> bool:
     """Fetch, check and put in place the newest snapshot that is worth it.
@@ -43,9 +40,7 @@ async def join_by_snapshot(
         Locked by this process; its ledger is closed.
     genesis
         Of the chain.
-    transport_key
-        Our public one.
-    make_network
+    peering
         Makes connections to the members.
     threshold
         Heights that a snapshot must be ahead of our ledger.
@@ -59,13 +54,13 @@ async def join_by_snapshot(
     try:
         reader = LedgerReader(database)
         known = read_known_chain(genesis, reader)
-        registry = read_registry(reader, transport_key)
+        registry = peering.read_registry(reader)
     finally:
         database.close()
     payloads = PayloadStore(home.payload_folder)
     try:
         joining = Joining(
-            make_network(registry),
+            peering.make_network(registry),
             ImportFolder(home.ledger_folder, genesis, payloads),
             known,
             bytes_max=shutil.disk_usage(home.root).free // DISK_DIVISOR,

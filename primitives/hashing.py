@@ -49,7 +49,9 @@ class Tag(StrEnum):
     HANDSHAKE = "quorate/handshake"
     TRANSPORT_BINDING = "quorate/transport-binding"
     KEY_POSSESSION = "quorate/key-possession"
-    VALIDATOR_CHANGE = "quorate/validator-change"
+    CHANGES = "quorate/changes"
+    INVITE = "quorate/invite"
+    EVIDENCE = "quorate/evidence"
 
 
 def tagged_hash(tag: Tag, data: bytes) -> bytes:

@@ -15,9 +15,19 @@ from primitives.fields import FieldReader
 from primitives.hashing import HASH_BYTES, ZERO_HASH, Tag, tagged_hash
 from primitives.validator_set import VALIDATORS_MAX
 
-__all__ = ["HEADER_BYTES_MAX", "PROTOCOL_VERSION", "BlockHeader", "decode_header"]
+__all__ = [
+    "HEADER_BYTES_MAX",
+    "PROTOCOL_VERSION",
+    "PROTOCOL_VERSION_MAX",
+    "BlockHeader",
+    "decode_header",
+]
 
 PROTOCOL_VERSION = 1
+"""That a chain starts with."""
+
+PROTOCOL_VERSION_MAX = 1
+"""The newest one that this software knows; validators vote on when blocks follow it."""
 
 HEADER_BYTES_MAX = 224
 """Larger than any header can be: 4 hashes, 6 integers of at most 9 bytes, one small index."""

@@ -13,7 +13,7 @@ from primitives.errors import InvalidInputError
 from primitives.hashing import Tag, tagged_hash
 from primitives.keys import PUBLIC_KEY_BYTES
 
-__all__ = ["VALIDATORS_MAX", "ValidatorSet"]
+__all__ = ["VALIDATORS_MAX", "ValidatorSet", "quorum_size"]
 
 VALIDATORS_MAX = 100
 
@@ -58,7 +58,7 @@ class ValidatorSet:
     @property
     def quorum(self) -> int:
         """How many votes decide: q = n − f. Two quorums share an honest validator."""
-        return len(self.public_keys) - self.faults_max
+        return quorum_size(len(self.public_keys))
 
     @cached_property
     def hash(self) -> bytes:
@@ -82,6 +82,11 @@ class ValidatorSet:
                 limit=len(self.public_keys) - 1,
             )
         return self.public_keys[index]
+
+
+def quorum_size(count: int) -> int:
+    """Return how many of `count` validators decide: all but the third that may be faulty."""
+    return count - (count - 1) // 3
 
 
 def _refusal(reason: str, count: int) -> InvalidInputError:

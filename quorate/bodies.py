@@ -18,15 +18,21 @@ from primitives.accounts import account_from_text
 from primitives.codec import Encodable, decode, encode
 
 __all__ = [
-    "CHANGE_VALIDATORS",
     "CLAIM",
     "CONTRIBUTE",
     "CREATE_MODEL",
+    "LEAVE_VALIDATORS",
+    "PROPOSE",
     "REFUND",
     "REPORT",
     "REPORT_EVIDENCE",
+    "REQUEST_MEMBERSHIP",
+    "ROTATE_ACCOUNT_KEY",
     "ROTATE_VALIDATOR_KEY",
     "TRANSFER",
+    "UPDATE_MEMBER",
+    "VOTE",
+    "WITHDRAW_PROPOSAL",
     "Incentive",
     "ModelDefinition",
     "make_create_model",
@@ -40,9 +46,15 @@ CONTRIBUTE: Final = 3
 REFUND: Final = 4
 REPORT: Final = 5
 CLAIM: Final = 6
-CHANGE_VALIDATORS: Final = 7
+PROPOSE: Final = 7
 ROTATE_VALIDATOR_KEY: Final = 8
 REPORT_EVIDENCE: Final = 9
+VOTE: Final = 10
+WITHDRAW_PROPOSAL: Final = 11
+LEAVE_VALIDATORS: Final = 12
+UPDATE_MEMBER: Final = 13
+REQUEST_MEMBERSHIP: Final = 14
+ROTATE_ACCOUNT_KEY: Final = 15
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 

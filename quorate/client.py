@@ -26,6 +26,7 @@ from quorate.batches import encode_labels, encode_samples, make_tensors
 from quorate.bodies import Incentive, ModelDefinition
 from quorate.connection import Connection
 from quorate.errors import NotFinalError, NotFoundError, TransactionFailedError
+from quorate.governance import Governance
 from quorate.records import (
     Account,
     Block,
@@ -57,6 +58,7 @@ class Client:
     private_key : of the account that acts: a key or its 32 secret bytes. Reading needs none.
     timeout_s : seconds to wait for an answer.
     fee_limit : most that each transaction may pay as fee, in the smallest unit.
+    account : ``qr1…`` that the key signs for; needed once the account's key was rotated.
     transport : replaces the network, for tests and for programs that bring their own.
 
     Notes
@@ -74,13 +76,14 @@ class Client:
         *,
         timeout_s: float = 30.0,
         fee_limit: int = 0,
+        account: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._connection = Connection(url, timeout_s=timeout_s, transport=transport)
         self._sender: Sender | None = None
         if private_key is not None:
             key = private_key if isinstance(private_key, PrivateKey) else PrivateKey(private_key)
-            self._sender = Sender(self._connection, key, fee_limit=fee_limit)
+            self._sender = Sender(self._connection, key, fee_limit=fee_limit, account=account)
         self._models: dict[str, Model] = {}
 
     def __enter__(self) -> Self:
@@ -98,6 +101,15 @@ class Client:
         """Close the connections that are kept open."""
         self._connection.close()
 
+    @property
+    def governance(self) -> Governance:
+        """Members, proposals, votes and keys."""
+        return Governance(
+            self._connection,
+            self._get_sender,
+            lambda kind, body: self._submit(kind, body, wait=True),
+        )
+
     def status(self) -> Status:
         """Return where the chain stands, as the node sees it."""
         return Status.from_json(self._connection.get("/api/v1/status"))
@@ -111,6 +123,10 @@ class Client:
     def blocks(self, limit: int = 50) -> list[Block]:
         """Return the newest final blocks, newest first."""
         return [Block.from_json(item) for item in self._list("/api/v1/blocks", limit)]
+
+    def block(self, height: int) -> Block:
+        """Return a final block."""
+        return Block.from_json(self._connection.get(f"/api/v1/blocks/{height}"))
 
     def transaction(self, transaction_id: str) -> Transaction:
         """Return a transaction; raises ``NotFoundError`` if the node does not know it."""

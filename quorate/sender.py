@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ledger.payload import SALT_BYTES, Payload
 from ledger.transaction import Transaction, TransactionContent, build_transaction
-from primitives.accounts import account_id_from_public_key, account_to_text
+from primitives.accounts import account_from_text, account_id_from_public_key, account_to_text
 from primitives.codec import Encodable
 from primitives.keys import PrivateKey
 from quorate.connection import Connection
@@ -45,17 +45,27 @@ class Sender:
     Parameters
     ----------
     connection : to the node.
-    private_key : of the account, whose id is made of it.
+    private_key : that signs for the account.
     fee_limit : most that each transaction may pay as fee.
+    account : ``qr1…``; if left out, the one whose id is made of the key.
     """
 
     def __init__(
-        self, connection: Connection, private_key: PrivateKey, *, fee_limit: int = 0
+        self,
+        connection: Connection,
+        private_key: PrivateKey,
+        *,
+        fee_limit: int = 0,
+        account: str | None = None,
     ) -> None:
         self._connection = connection
         self._private_key = private_key
         self._fee_limit = fee_limit
-        self.account_id = account_id_from_public_key(private_key.public_key)
+        self.account_id = (
+            account_id_from_public_key(private_key.public_key)
+            if account is None
+            else account_from_text(account)
+        )
         self.account = account_to_text(self.account_id)
         self._lock = threading.Lock()
         self._chain: _Chain | None = None

@@ -30,6 +30,7 @@ from ledger.contribution_records import (
     decode_contribution,
 )
 from ledger.errors import TransactionFailedError
+from ledger.governance import require_role
 from ledger.model_records import (
     Model,
     ModelProgress,
@@ -193,10 +194,12 @@ class ContributeKind:
         Raises
         ------
         TransactionFailedError
-            ``unknown_model``, what the batch does not suit (``wrong_feature_count``,
-            ``feature_out_of_range``, ``unknown_class``, ``wrong_layout``),
+            ``role_needed``, ``unknown_model``, what the batch does not suit
+            (``wrong_feature_count``, ``feature_out_of_range``, ``unknown_class``,
+            ``wrong_layout``),
             ``insufficient_deposit`` or ``insufficient_balance``.
         """
+        require_role(context, context.sender, context.parameters.contribute_roles)
         model = _get_model(context, body.model)
         progress = _get_progress(context, body.model)
         samples, labels = _batch_of(context, transaction)

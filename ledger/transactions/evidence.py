@@ -12,10 +12,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.errors import TransactionFailedError
-from ledger.membership_records import Suspension, decode_suspension, suspension_key
+from ledger.members import decode_member, member_key
+from ledger.membership import read_validators
+from ledger.membership_records import (
+    KeyHolder,
+    Suspension,
+    decode_suspension,
+    key_holder_key,
+    suspension_key,
+)
 from ledger.parameters import Parameters
 from ledger.schema import (
     StateReader,
+    Validator,
     decode_validators,
     epoch_validators_key,
     read_record,
@@ -27,7 +36,7 @@ from primitives.codec import Encodable, Value, encode
 from primitives.errors import InvalidInputError
 from primitives.evidence import EVIDENCE_BYTES_MAX, Evidence, decode_evidence, verify_evidence
 from primitives.fields import FieldReader
-from primitives.hashing import Tag, tagged_hash
+from primitives.hashing import ZERO_HASH, Tag, tagged_hash
 
 __all__ = [
     "EVIDENCE_EPOCHS_MAX",
@@ -80,8 +89,8 @@ class EvidenceRecord:
 
 
 def evidence_key(evidence: Evidence) -> bytes:
-    """Return the state key of evidence: one for each validator, view and kind."""
-    numbers = (evidence.epoch, evidence.view, evidence.validator, int(evidence.kind))
+    """Return the state key of evidence: one piece a validator and epoch says it all."""
+    numbers = (evidence.epoch, evidence.validator)
     return b"evidence/" + b"".join(number.to_bytes(8, "big") for number in numbers)
 
 
@@ -127,13 +136,25 @@ class ReportEvidenceKind:
         key = evidence_key(evidence)
         if context.get(key, decode_evidence_record) is not None:
             raise TransactionFailedError(EVIDENCE_KNOWN, "this evidence is in the ledger already")
-        culprit = validators.validators[evidence.validator].account
+        seat = validators.validators[evidence.validator]
         data = evidence.encode()
-        context.put(key, EvidenceRecord(context.height, culprit, data))
-        if context.get(suspension_key(culprit), decode_suspension) is None:
-            digest = tagged_hash(Tag.VOTE, data)
-            context.put(suspension_key(culprit), Suspension(context.height, digest))
-        return [culprit, int(evidence.kind)]
+        context.put(key, EvidenceRecord(context.height, seat.account, data))
+        context.put(key_holder_key(seat.public_key), KeyHolder(seat.account, is_burnt=True))
+        self._suspend(context, seat, tagged_hash(Tag.EVIDENCE, data))
+        return [seat.account, int(evidence.kind)]
+
+    def _suspend(self, context: ExecutionContext, seat: Validator, digest: bytes) -> None:
+        """Suspend the culprit, unless it was admitted again with another key since."""
+        member = context.get(member_key(seat.account), decode_member)
+        held = context.get(suspension_key(seat.account), decode_suspension)
+        has_other_key = member is not None and member.validator_key != seat.public_key
+        if has_other_key and not self._is_seated_with(context, seat):
+            return
+        if held is None or held.evidence == ZERO_HASH:
+            context.put(suspension_key(seat.account), Suspension(context.height, digest))
+
+    def _is_seated_with(self, context: ExecutionContext, seat: Validator) -> bool:
+        return seat in read_validators(context).validators
 
 
 def decode_evidence_record(data: bytes) -> EvidenceRecord:

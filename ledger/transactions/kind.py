@@ -63,8 +63,8 @@ class ExecutionContext(StateReader, Protocol):
         """Return the record under a key as this block has left it so far, or None."""
         ...
 
-    def put(self, key: bytes, record: Record) -> None:
-        """Write a record."""
+    def put(self, key: bytes, record: Record | None) -> None:
+        """Write a record, or remove it."""
         ...
 
     def delete(self, key: bytes) -> None:

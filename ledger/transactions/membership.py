@@ -1,9 +1,8 @@
-"""Transactions about who votes: change_validators and rotate_validator_key.
+"""Transactions by which a member decides about itself, and by which others ask to become one.
 
-A change of the validator set is decided by a quorum of the validators, each of which sends the same
-changes; the one that completes the quorum makes the decision, which takes effect with an epoch
-(`ledger.membership`). A validator rotates its own key alone.
-Source: docs/spec/ledger.md §7.6, §7.7 and §13.
+rotate_validator_key, update_member, leave_validators, request_membership. A member's nodes, contact
+and further accounts are its own affair and change at once; its vote changes with an epoch.
+Source: docs/spec/ledger.md §7.7 and §7.11 to §7.13.
 """
 
 from __future__ import annotations
@@ -11,143 +10,74 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ledger.errors import TransactionFailedError
-from ledger.membership import read_validators
-from ledger.membership_records import (
-    CHAIN_PENDING_CHANGES,
-    CHANGES_PER_DECISION_MAX,
-    PENDING_DECISIONS_MAX,
+from ledger.changes import (
     Admission,
-    Approval,
-    Change,
-    KeyHolder,
-    PendingChanges,
+    RoleChange,
     Rotation,
-    approval_key,
-    compute_change_hash,
-    decode_approval,
+    check_change,
+    check_possession,
+)
+from ledger.errors import TransactionFailedError
+from ledger.governance import (
+    KEY_IN_USE,
+    check_feasible,
+    check_further_account,
+    claim_key,
+    is_suspended,
+    read_member,
+    replace_member,
+)
+from ledger.governance_records import UsedInvite, decode_used_invite, used_invite_key
+from ledger.invite import INVITE_BYTES_MAX, Invite, decode_invite
+from ledger.members import (
+    Member,
+    Role,
+    check_member,
+    decode_member,
+    member_key,
+    read_member_fields,
+)
+from ledger.membership_records import (
+    SELF_MADE,
+    Decision,
     decode_key_holder,
-    decode_pending_changes,
-    decode_suspension,
     key_holder_key,
-    possession_message,
-    read_change,
-    suspension_key,
 )
 from ledger.parameters import Parameters
-from ledger.schema import (
-    CHAIN_ROSTER,
-    ENDPOINT_PATTERN,
-    MEMBER_NAME_PATTERN,
-    MEMBERS_MAX,
-    Member,
-    Roster,
-    StateReader,
-    Validators,
-    decode_member,
-    decode_roster,
-    member_key,
-)
+from ledger.schema import StateReader, account_key, decode_account
 from ledger.transaction import Transaction
+from ledger.transactions.governance import (
+    NOT_A_VALIDATOR,
+    TOO_MANY_PENDING,
+    decide,
+    is_seated,
+    open_proposal,
+)
 from ledger.transactions.kind import ExecutionContext
-from primitives.accounts import AccountId, account_to_text
+from primitives.accounts import AccountId, account_id_from_public_key, account_to_text
 from primitives.codec import Encodable, Value
 from primitives.errors import InvalidInputError
 from primitives.fields import FieldReader
-from primitives.keys import check_public_key, verify_signature
+from primitives.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 
 __all__ = [
-    "CHANGE_VALIDATORS",
+    "LEAVE_VALIDATORS",
+    "REQUEST_MEMBERSHIP",
     "ROTATE_VALIDATOR_KEY",
-    "ChangeValidators",
+    "UPDATE_MEMBER",
+    "LeaveValidators",
+    "RequestMembership",
     "RotateValidatorKey",
+    "UpdateMember",
+    "check_invite",
 ]
 
-APPROVAL_EPOCHS_MAX: Final = 100
-"""So many epochs after the first approval all of them lapse, decided or not."""
-
-NOT_A_VALIDATOR: Final = "not_a_validator"
-ALREADY_APPROVED: Final = "already_approved"
-KEY_IN_USE: Final = "key_in_use"
-TOO_MANY_PENDING: Final = "too_many_pending"
-UNKNOWN_MEMBER: Final = "unknown_member"
+INVITE_USED: Final = "invite_used"
+INVITE_REFUSED: Final = "invite_refused"
+ALREADY_MEMBER: Final = "already_member"
+ROLES_NOT_INVITED: Final = "roles_not_invited"
 
 _UNITS_PER_KEY: Final = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeValidators:
-    """Approve changes of the validator set, all together.
-
-    Parameters
-    ----------
-    changes : 1 to `CHANGES_PER_DECISION_MAX`: admissions and removals.
-    """
-
-    changes: tuple[Change, ...]
-
-    def to_fields(self) -> list[Encodable]:
-        """Return the body of the envelope."""
-        return [[change.to_fields() for change in self.changes]]
-
-
-class ChangeValidatorsKind:
-    """Counts an approval; the one that completes a quorum makes the decision."""
-
-    code: Final = 7
-    name: Final = "change_validators"
-    has_payload: Final = False
-
-    def decode_body(self, value: list[Value]) -> ChangeValidators:
-        """Return the body; raises `InvalidInputError` for another form."""
-        reader = FieldReader(value, "change_validators", 1)
-        items = reader.array("changes", CHANGES_PER_DECISION_MAX)
-        changes = tuple(read_change(item) for item in items)
-        if not changes or any(isinstance(change, Rotation) for change in changes):
-            raise InvalidInputError(
-                "malformed",
-                "change_validators.changes must hold admissions and removals, at least one",
-                field="change_validators.changes",
-            )
-        return ChangeValidators(changes)
-
-    def check(
-        self, transaction: Transaction, body: ChangeValidators, _parameters: Parameters
-    ) -> None:
-        """Check the keys that are to be admitted, and that somebody holds them."""
-        for change in body.changes:
-            if isinstance(change, Admission):
-                _check_member(change.member)
-                _check_possession(
-                    transaction.chain_id,
-                    change.account,
-                    change.member.validator_key,
-                    change.possession,
-                )
-
-    def cost(self, _state: StateReader, _transaction: Transaction, body: ChangeValidators) -> int:
-        """Return the price of checking each key."""
-        return len(body.changes) * _UNITS_PER_KEY
-
-    def apply(
-        self, context: ExecutionContext, _transaction: Transaction, body: ChangeValidators
-    ) -> list[Encodable]:
-        """Count the approval; returns hash, approvals, quorum, and 1 if it is decided."""
-        validators = read_validators(context)
-        quorum = validators.to_validator_set().quorum
-        change_hash = compute_change_hash(body.changes)
-        approval = _approve(context, validators, change_hash)
-        seated = [v.account for v in validators.validators if v.account in approval.accounts]
-        if len(seated) < quorum:
-            # Who lost its seat is forgotten: the record never outgrows the set.
-            context.put(approval_key(change_hash), replace(approval, accounts=tuple(seated)))
-            return [change_hash, len(seated), quorum, 0]
-        context.delete(approval_key(change_hash))
-        for change in body.changes:
-            if isinstance(change, Admission):
-                _register(context, change.member)
-        _decide(context, body.changes)
-        return [change_hash, len(seated), quorum, 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +108,16 @@ class RotateValidatorKeyKind:
     def decode_body(self, value: list[Value]) -> RotateValidatorKey:
         """Return the body; raises `InvalidInputError` for another form."""
         reader = FieldReader(value, "rotate_validator_key", 2)
-        return RotateValidatorKey(reader.bytes("public_key", 32), reader.bytes("possession", 64))
+        return RotateValidatorKey(
+            reader.bytes("public_key", PUBLIC_KEY_BYTES),
+            reader.bytes("possession", SIGNATURE_BYTES),
+        )
 
     def check(
         self, transaction: Transaction, body: RotateValidatorKey, _parameters: Parameters
     ) -> None:
         """Check the key, and that somebody holds it."""
-        _check_possession(
-            transaction.chain_id, transaction.sender, body.public_key, body.possession
-        )
+        check_possession(transaction.chain_id, transaction.sender, body.public_key, body.possession)
 
     def cost(
         self, _state: StateReader, _transaction: Transaction, _body: RotateValidatorKey
@@ -197,119 +128,291 @@ class RotateValidatorKeyKind:
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: RotateValidatorKey
     ) -> list[Encodable]:
-        """Note the rotation, or fail with ``not_a_validator``, ``key_in_use``."""
-        if all(v.account != context.sender for v in read_validators(context).validators):
-            raise _not_a_validator(context.sender)
-        member = _read_member(context, context.sender)
-        _claim_key(context, body.public_key, context.sender)
-        context.put(member_key(context.sender), replace(member, validator_key=body.public_key))
-        _decide(context, (Rotation(context.sender, body.public_key, body.possession),))
+        """Decide the rotation; fails with ``not_a_validator``, ``key_in_use``."""
+        _require_seat(context)
+        rotation = Rotation(context.sender, body.public_key, body.possession)
+        check_feasible(context, rotation, context.parameters.epoch_of(context.height))
+        _decide_oneself(context, rotation)
         return [body.public_key]
 
 
-def _approve(context: ExecutionContext, validators: Validators, change_hash: bytes) -> Approval:
-    """Add the sender's approval to those of this epoch."""
-    if all(validator.account != context.sender for validator in validators.validators):
-        raise _not_a_validator(context.sender)
-    epoch = context.parameters.epoch_of(context.height)
-    held = context.get(approval_key(change_hash), decode_approval)
-    if held is None or held.epoch + APPROVAL_EPOCHS_MAX < epoch:
-        held = Approval(epoch, ())
-    accounts = held.accounts
-    if context.sender in accounts:
-        raise TransactionFailedError(
-            ALREADY_APPROVED, f"{account_to_text(context.sender)} has approved these changes"
-        )
-    return Approval(held.epoch, (*accounts, context.sender))
+@dataclass(frozen=True, slots=True)
+class LeaveValidators:
+    """Give up the sender's vote; it stays a member."""
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the body of the envelope."""
+        return []
 
 
-def _decide(context: ExecutionContext, changes: tuple[Change, ...]) -> None:
-    """Put a decision behind those that wait."""
-    pending = context.get(CHAIN_PENDING_CHANGES, decode_pending_changes) or PendingChanges()
-    # A rotation takes the place of the sender's earlier one: nobody fills the queue alone.
-    if isinstance(changes[0], Rotation):
-        pending = PendingChanges(
-            tuple(
-                decision
-                for decision in pending.decisions
-                if not isinstance(decision[0], Rotation) or decision[0].account != context.sender
-            )
-        )
-    if len(pending.decisions) >= PENDING_DECISIONS_MAX:
-        raise TransactionFailedError(
-            TOO_MANY_PENDING, f"{PENDING_DECISIONS_MAX} decisions wait already"
-        )
-    context.put(CHAIN_PENDING_CHANGES, PendingChanges((*pending.decisions, changes)))
+class LeaveValidatorsKind:
+    """Takes a validator's seat away with the next epoch that can spare it."""
+
+    code: Final = 12
+    name: Final = "leave_validators"
+    has_payload: Final = False
+
+    def decode_body(self, value: list[Value]) -> LeaveValidators:
+        """Return the body; raises `InvalidInputError` for another form."""
+        FieldReader(value, "leave_validators", 0).end()
+        return LeaveValidators()
+
+    def check(
+        self, _transaction: Transaction, _body: LeaveValidators, _parameters: Parameters
+    ) -> None:
+        """Check nothing further."""
+
+    def cost(self, _state: StateReader, _transaction: Transaction, _body: LeaveValidators) -> int:
+        """Return the price of a decision."""
+        return _UNITS_PER_KEY
+
+    def apply(
+        self, context: ExecutionContext, _transaction: Transaction, _body: LeaveValidators
+    ) -> list[Encodable]:
+        """Decide the departure; fails with ``not_a_validator``."""
+        member = _require_seat(context)
+        roles = member.roles & ~Role.VALIDATOR or Role.READER
+        _decide_oneself(context, RoleChange(context.sender, roles))
+        return []
 
 
-def _register(context: ExecutionContext, member: Member) -> None:
-    """Enter a member into the registry, or give a known one new keys."""
-    known = context.get(member_key(member.account), decode_member)
-    roster = context.get(CHAIN_ROSTER, decode_roster) or Roster(())
-    if known is None:
-        if len(roster.accounts) >= MEMBERS_MAX:
-            raise TransactionFailedError(TOO_MANY_PENDING, f"{MEMBERS_MAX} members are the limit")
-        context.put(CHAIN_ROSTER, Roster((*roster.accounts, member.account)))
-    for key, old in (
-        (member.validator_key, None if known is None else known.validator_key),
-        (member.transport_key, None if known is None else known.transport_key),
-    ):
-        # The key of a suspended validator is burnt, one that was never misused may come back.
-        suspended = context.get(suspension_key(member.account), decode_suspension) is not None
-        if key != old or (suspended and key == member.validator_key):
-            _claim_key(context, key, member.account)
-    context.put(member_key(member.account), member)
-    context.delete(suspension_key(member.account))
+@dataclass(frozen=True, slots=True)
+class UpdateMember:
+    """Give the sender another contact, other nodes or other further accounts.
+
+    Parameters
+    ----------
+    member : the whole entry; name, account, validator key and roles as they are.
+    possessions : for each node in order whose key is new, a signature of that key.
+    """
+
+    member: Member
+    possessions: tuple[bytes, ...] = ()
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the body of the envelope."""
+        return [self.member.to_fields(), list(self.possessions)]
 
 
-def _claim_key(context: ExecutionContext, public_key: bytes, account: AccountId) -> None:
-    if context.get(key_holder_key(public_key), decode_key_holder) is not None:
-        raise TransactionFailedError(KEY_IN_USE, f"key {public_key.hex()} was registered before")
-    context.put(key_holder_key(public_key), KeyHolder(account))
+class UpdateMemberKind:
+    """Changes what a member may change by itself; this is how transport keys rotate."""
 
+    code: Final = 13
+    name: Final = "update_member"
+    has_payload: Final = False
 
-def _read_member(context: ExecutionContext, account: AccountId) -> Member:
-    member = context.get(member_key(account), decode_member)
-    if member is None:
-        raise TransactionFailedError(UNKNOWN_MEMBER, f"{account_to_text(account)} is no member")
-    return member
+    def decode_body(self, value: list[Value]) -> UpdateMember:
+        """Return the body; raises `InvalidInputError` for another form."""
+        reader = FieldReader(value, "update_member", 2)
+        member = read_member_fields(reader.value(), "update_member.member")
+        items = reader.array("possessions", 9)
+        readers = [FieldReader([item], "update_member", 1) for item in items]
+        possessions = (each.bytes("possession", SIGNATURE_BYTES) for each in readers)
+        return UpdateMember(member, tuple(possessions))
 
-
-def _check_member(member: Member) -> None:
-    for name, text, pattern in (
-        ("name", member.name, MEMBER_NAME_PATTERN),
-        ("endpoint", member.endpoint, ENDPOINT_PATTERN),
-    ):
-        if pattern.fullmatch(text) is None:
+    def check(self, transaction: Transaction, body: UpdateMember, _parameters: Parameters) -> None:
+        """Check texts and keys, and that the sender speaks of itself."""
+        check_member(body.member, "update_member.member")
+        if body.member.account != transaction.sender:
             raise InvalidInputError(
                 "malformed",
-                f"change.{name} must be text of the form {pattern.pattern}, found {text!r}",
-                field=f"change.{name}",
-                value=text,
+                "update_member.member.account must be the sender",
+                field="update_member.member.account",
             )
-    check_public_key(member.transport_key, "change.transport_key")
+
+    def cost(self, _state: StateReader, _transaction: Transaction, body: UpdateMember) -> int:
+        """Return the price of checking each new key."""
+        return (1 + len(body.possessions)) * _UNITS_PER_KEY
+
+    def apply(
+        self, context: ExecutionContext, transaction: Transaction, body: UpdateMember
+    ) -> list[Encodable]:
+        """Write the entry; fails with ``key_in_use``, ``account_in_use``, ``not_yours``."""
+        known = read_member(context, context.sender)
+        if is_suspended(context, context.sender):
+            raise TransactionFailedError("suspended", f"{known.name} is suspended")
+        fixed = replace(
+            body.member,
+            name=known.name,
+            validator_key=known.validator_key,
+            roles=known.roles,
+        )
+        if fixed != body.member:
+            raise TransactionFailedError(
+                "not_yours", "name, validator key and roles of a member are changed by a proposal"
+            )
+        possessions = iter(body.possessions)
+        for key in _list_node_keys(fixed):
+            if key not in _list_node_keys(known):
+                _claim_new_key(context, transaction.chain_id, key, next(possessions, None))
+        for account in fixed.accounts:
+            check_further_account(context, account, context.sender)
+        replace_member(context, known, fixed)
+        return []
 
 
-def _check_possession(
-    chain_id: bytes, account: AccountId, public_key: bytes, possession: bytes
-) -> None:
-    check_public_key(public_key, "change.validator_key")
-    if not verify_signature(
-        public_key, possession_message(chain_id, account, public_key), possession
-    ):
-        raise InvalidInputError(
-            "bad_signature",
-            f"change.possession is no signature of key {public_key.hex()} for this account",
-            field="change.possession",
-            value=public_key.hex(),
+@dataclass(frozen=True, slots=True)
+class RequestMembership:
+    """Ask to be admitted, or, as a member, for other roles.
+
+    Parameters
+    ----------
+    invite : bytes of the invite; empty if the sender is a member already.
+    admission : of the sender.
+    """
+
+    invite: bytes
+    admission: Admission
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the body of the envelope."""
+        return [self.invite, *self.admission.to_fields()[1:]]
+
+
+class RequestMembershipKind:
+    """Opens a proposal to admit the sender."""
+
+    code: Final = 14
+    name: Final = "request_membership"
+    has_payload: Final = False
+    result_fields: Final = ("number",)
+
+    def decode_body(self, value: list[Value]) -> RequestMembership:
+        """Return the body; raises `InvalidInputError` for another form."""
+        reader = FieldReader(value, "request_membership", 4)
+        invite = reader.bytes("invite", bytes_max=INVITE_BYTES_MAX)
+        if invite:
+            decode_invite(invite)
+        member = read_member_fields(reader.value(), "request_membership.member")
+        possession = reader.optional_bytes("possession", SIGNATURE_BYTES)
+        transport = reader.optional_bytes("transport_possession", SIGNATURE_BYTES)
+        return RequestMembership(invite, Admission(member, possession, transport))
+
+    def check(
+        self, transaction: Transaction, body: RequestMembership, _parameters: Parameters
+    ) -> None:
+        """Check keys, possession and the invite's signature, and that the sender is meant."""
+        check_change(body.admission, transaction.chain_id)
+        if body.admission.account != transaction.sender:
+            raise InvalidInputError(
+                "malformed",
+                "request_membership.member.account must be the sender",
+                field="request_membership.member.account",
+            )
+        if body.invite:
+            invite = decode_invite(body.invite)
+            invite.check()
+            if invite.chain_id != transaction.chain_id:
+                raise InvalidInputError(
+                    "wrong_chain",
+                    f"the invite is to chain {invite.chain_id.hex()}",
+                    field="request_membership.invite",
+                    value=invite.chain_id.hex(),
+                    limit=transaction.chain_id.hex(),
+                )
+
+    def cost(self, _state: StateReader, _transaction: Transaction, _body: RequestMembership) -> int:
+        """Return the price of checking two keys and the invite."""
+        return 3 * _UNITS_PER_KEY
+
+    def apply(
+        self, context: ExecutionContext, _transaction: Transaction, body: RequestMembership
+    ) -> list[Encodable]:
+        """Open the proposal; returns its number."""
+        member = body.admission.member
+        known = context.get(member_key(context.sender), decode_member)
+        if body.invite:
+            invite = decode_invite(body.invite)
+            if known is not None and known.roles:
+                raise TransactionFailedError(
+                    ALREADY_MEMBER, f"{known.name} is a member; ask without an invite"
+                )
+            check_invite(context, invite, context.timestamp_ms)
+            if member.roles & ~invite.roles:
+                raise TransactionFailedError(
+                    ROLES_NOT_INVITED, "the request is for more roles than the invite names"
+                )
+        else:
+            read_member(context, context.sender)
+        title = f"{member.name} asks to be admitted"
+        proposal = open_proposal(context, title, (body.admission,))
+        if body.invite:
+            used = UsedInvite(context.sender, proposal.number)
+            context.put(used_invite_key(invite.invite_id), used)
+        return [proposal.number]
+
+
+def check_invite(state: StateReader, invite: Invite, now_ms: int) -> None:
+    """Check that an invite whose signature is right still counts.
+
+    Parameters
+    ----------
+    state : at present.
+    invite : its own signature was checked.
+    now_ms : milliseconds since 1970.
+
+    Raises
+    ------
+    TransactionFailedError
+        ``invite_expired``, ``invite_used``, ``invite_refused``.
+    """
+    try:
+        invite.check_time(now_ms)
+    except InvalidInputError as error:
+        raise TransactionFailedError(error.code, error.message) from error
+    used = state.get(used_invite_key(invite.invite_id), decode_used_invite)
+    if used is not None:
+        raise TransactionFailedError(
+            INVITE_USED, f"the invite was used by {account_to_text(used.account)}"
+        )
+    if not is_seated(state, invite.inviter) or is_suspended(state, invite.inviter):
+        raise TransactionFailedError(
+            INVITE_REFUSED, f"{account_to_text(invite.inviter)}, who invites, is no validator"
+        )
+    if not _is_current_key(state, invite.inviter, invite.public_key):
+        raise TransactionFailedError(
+            INVITE_REFUSED, "the invite is not signed with the inviter's present key"
         )
 
 
-def _not_a_validator(account: AccountId) -> TransactionFailedError:
-    return TransactionFailedError(
-        NOT_A_VALIDATOR, f"{account_to_text(account)} is no validator of this epoch"
-    )
+def _is_current_key(state: StateReader, account: AccountId, public_key: bytes) -> bool:
+    record = state.get(account_key(account), decode_account)
+    if record is None or record.public_key is None:
+        return account_id_from_public_key(public_key) == account
+    return record.public_key == public_key
 
 
-CHANGE_VALIDATORS: Final = ChangeValidatorsKind()
+def _require_seat(context: ExecutionContext) -> Member:
+    if not is_seated(context, context.sender):
+        raise TransactionFailedError(
+            NOT_A_VALIDATOR, f"{account_to_text(context.sender)} is no validator of this epoch"
+        )
+    return read_member(context, context.sender)
+
+
+def _decide_oneself(context: ExecutionContext, change: Rotation | RoleChange) -> None:
+    decision = Decision(SELF_MADE, context.height, (change,))
+    if not decide(context, decision, own_first=True):
+        raise TransactionFailedError(TOO_MANY_PENDING, "too many decisions wait already")
+
+
+def _list_node_keys(member: Member) -> list[bytes]:
+    return [node.transport_key for node in member.list_nodes() if node is not None]
+
+
+def _claim_new_key(
+    context: ExecutionContext, chain_id: bytes, key: bytes, possession: bytes | None
+) -> None:
+    if context.get(key_holder_key(key), decode_key_holder) is not None:
+        raise TransactionFailedError(KEY_IN_USE, f"key {key.hex()} was registered before")
+    try:
+        check_possession(chain_id, context.sender, key, possession)
+    except InvalidInputError as error:
+        raise TransactionFailedError(error.code, error.message) from error
+    claim_key(context, key, context.sender)
+
+
 ROTATE_VALIDATOR_KEY: Final = RotateValidatorKeyKind()
+LEAVE_VALIDATORS: Final = LeaveValidatorsKind()
+UPDATE_MEMBER: Final = UpdateMemberKind()
+REQUEST_MEMBERSHIP: Final = RequestMembershipKind()

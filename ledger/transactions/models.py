@@ -11,6 +11,7 @@ from typing import Final
 from incentives.registry import get_mechanism
 from incentives.terms import check_terms
 from ledger.errors import TransactionFailedError
+from ledger.governance import require_role
 from ledger.model_records import (
     Model,
     ModelDescription,
@@ -87,7 +88,8 @@ class CreateModelKind:
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: CreateModel
     ) -> list[Encodable]:
-        """Create the model; fails with ``model_exists``."""
+        """Create the model; fails with ``model_exists``, ``role_needed``."""
+        require_role(context, context.sender, context.parameters.create_model_roles)
         description = body.description
         name = description.name
         if context.get(model_key(name), decode_model) is not None:

@@ -9,11 +9,17 @@ from typing import Any, Final
 
 from ledger.codes import UNKNOWN_KIND
 from ledger.transaction import Transaction
-from ledger.transactions.accounts import TRANSFER
+from ledger.transactions.accounts import ROTATE_ACCOUNT_KEY, TRANSFER
 from ledger.transactions.contributions import CLAIM, CONTRIBUTE, REFUND, REPORT
 from ledger.transactions.evidence import REPORT_EVIDENCE
+from ledger.transactions.governance import PROPOSE, VOTE, WITHDRAW_PROPOSAL
 from ledger.transactions.kind import TransactionKind
-from ledger.transactions.membership import CHANGE_VALIDATORS, ROTATE_VALIDATOR_KEY
+from ledger.transactions.membership import (
+    LEAVE_VALIDATORS,
+    REQUEST_MEMBERSHIP,
+    ROTATE_VALIDATOR_KEY,
+    UPDATE_MEMBER,
+)
 from ledger.transactions.models import CREATE_MODEL
 from primitives.errors import InvalidInputError
 
@@ -29,9 +35,15 @@ KINDS: Final[tuple[AnyKind, ...]] = (
     REFUND,
     REPORT,
     CLAIM,
-    CHANGE_VALIDATORS,
+    PROPOSE,
     ROTATE_VALIDATOR_KEY,
     REPORT_EVIDENCE,
+    VOTE,
+    WITHDRAW_PROPOSAL,
+    LEAVE_VALIDATORS,
+    UPDATE_MEMBER,
+    REQUEST_MEMBERSHIP,
+    ROTATE_ACCOUNT_KEY,
 )
 
 _BY_CODE: Final = {kind.code: kind for kind in KINDS}

@@ -18,6 +18,7 @@ from node.api import (
     routes_blocks,
     routes_consensus,
     routes_contributions,
+    routes_governance,
     routes_metrics,
     routes_models,
     routes_status,
@@ -39,7 +40,7 @@ REQUESTS_MAX = 4_096
 
 HEIGHT_HEADER = "Block-Height"
 
-HEALTH_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+HEALTH_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/v2/health/live", "/v2/health/ready"})
 """Load balancers ask these with HEAD; the answer is that to GET without its body."""
 
 STATE_PATHS = ("/api/v1/accounts/", "/api/v1/blocks", "/api/v1/models")
@@ -83,6 +84,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_blocks,
         routes_transactions,
         routes_accounts,
+        routes_governance,
         routes_models,
         routes_contributions,
     ):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from ledger.genesis import Genesis
 from ledger.key_value import KeyValueStore
@@ -45,6 +46,11 @@ class Follower:
         self._changed = asyncio.Event()
         if self._store is not None:
             self._show(self._store)
+
+    @property
+    def folder(self) -> Path:
+        """Where the read store is."""
+        return self._folder.path
 
     @property
     def is_empty(self) -> bool:

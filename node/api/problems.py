@@ -49,6 +49,7 @@ STATUS_OF_CODE: dict[str, HTTPStatus] = {
     "unknown_height": HTTPStatus.NOT_FOUND,
     "pruned": HTTPStatus.GONE,
     "unknown_model": HTTPStatus.NOT_FOUND,
+    "unknown_proposal": HTTPStatus.NOT_FOUND,
     "unknown_transaction": HTTPStatus.NOT_FOUND,
     "unknown_version": HTTPStatus.NOT_FOUND,
     "payload_not_held": HTTPStatus.NOT_FOUND,

@@ -51,6 +51,7 @@ class BlockView(BaseModel):
     parent_id: str
     time: str = Field(description="Of the header, RFC 3339, UTC.")
     timestamp_ms: int
+    protocol_version: int = Field(description="By which the block is to be read.")
     epoch: int
     view: int
     proposer: int = Field(description="Validator index.")
@@ -152,6 +153,7 @@ def _block_fields(block: StoredBlock) -> dict[str, Any]:
         "parent_id": header.parent_id.hex(),
         "time": format_time(header.timestamp_ms),
         "timestamp_ms": header.timestamp_ms,
+        "protocol_version": header.protocol_version,
         "epoch": header.epoch,
         "view": header.view,
         "proposer": header.proposer,

@@ -17,6 +17,7 @@ from consensus.report import ConsensusReport
 from consensus.wording import is_present
 from node.api.feed_client import NodeUnreachableError
 from node.api.feed_frames import NodeStatus
+from node.api.ledger_metrics import list_disk_metrics, list_ledger_metrics
 from node.api.metrics_text import CONTENT_TYPE, Metric, MetricKind, Sample, render_metrics
 from node.api.problems import problem_responses
 from node.api.service import Service
@@ -34,6 +35,7 @@ _CHANNEL_COUNTERS = {
 _PRESENT_STATES = {
     "peers_connected": ("quorate_p2p_peers", "Members connected now."),
     "peers_expected": ("quorate_p2p_peers_expected", "Members that should be connected."),
+    "guests_connected": ("quorate_p2p_guests", "Newcomers with an invite, connected now."),
     "handshakes_pending": ("quorate_p2p_handshakes", "Connections that are not admitted yet."),
     "queued_bytes": ("quorate_p2p_queued_bytes", "Bytes that wait to be sent."),
 }
@@ -62,6 +64,8 @@ async def get_metrics(service: Service) -> Response:
     position = service.follower.get_position()
     if position is not None:
         metrics.append(_gauge("api_height", "Height up to which reads are answered.", position[0]))
+        metrics += list_ledger_metrics(service.ledger)
+    metrics += list_disk_metrics(service.follower.folder)
     if status is not None:
         metrics += [*_list_node(status), *_list_consensus(status.consensus)]
         metrics += _list_counters(status)

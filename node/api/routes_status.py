@@ -105,6 +105,25 @@ async def get_liveness() -> LiveView:
     return LiveView(live=True)
 
 
+class StartView(BaseModel):
+    """Whether the process has come up."""
+
+    started: bool
+
+
+@router.get(
+    "/startupz",
+    operation_id="get_startup",
+    summary="Whether the process has come up",
+    responses=problem_responses("not_ready"),
+)
+async def get_startup(service: Service) -> StartView:
+    """Return 200 once a state can be read; 503 before. Probes wait for it before they judge."""
+    if service.follower.get_position() is None:
+        raise InvalidInputError("not_ready", "the node has not sent its state yet", field="state")
+    return StartView(started=True)
+
+
 @router.get(
     "/readyz",
     operation_id="get_readiness",

@@ -37,6 +37,11 @@ class StoreFolder:
         self._open_store = open_store
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._folder
+
     def open_current(self) -> KeyValueStore | None:
         """Open the store in use and remove what replacements left behind; None at first start."""
         name = self._read_pointer()

@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.progress import track
 
 from node.commands.inspect import print_transaction
-from node.commands.keys import open_key
+from node.commands.keys import open_client
 from node.commands.tables import read_labelled, read_sample_numbers
 from node.commands.terminal import OutputFormat, print_answer, render_table
-from quorate.client import Client
 
 __all__ = ["claim_contribution", "contribute_file", "refund_contribution", "report_contribution"]
 
@@ -28,7 +27,7 @@ def contribute_file(
     features, classes = read_labelled(file)
     starts = range(0, len(features), BATCH_SAMPLES)
     done = []
-    with Client(url, private_key=open_key(key)) as client:
+    with open_client(url, key) as client:
         shown = track(
             starts,
             "sending",
@@ -62,7 +61,7 @@ def refund_contribution(
 ) -> None:
     """Take back the deposit of own samples."""
     numbers = read_sample_numbers(samples)
-    with Client(url, private_key=open_key(key)) as client:
+    with open_client(url, key) as client:
         print_transaction(client.refund(model, sequence, numbers), output)
 
 
@@ -71,7 +70,7 @@ def report_contribution(
 ) -> None:
     """Report samples of somebody else."""
     numbers = read_sample_numbers(samples)
-    with Client(url, private_key=open_key(key)) as client:
+    with open_client(url, key) as client:
         print_transaction(client.report(model, sequence, numbers), output)
 
 
@@ -79,5 +78,5 @@ def claim_contribution(
     url: str, key: Path, model: str, sequence: int, output: OutputFormat
 ) -> None:
     """Take what is left of a deposit."""
-    with Client(url, private_key=open_key(key)) as client:
+    with open_client(url, key) as client:
         print_transaction(client.claim(model, sequence), output)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from ledger.parameters import Parameters
 from node.commands.terminal import fail, print_note
 from node.commands.warmup import run_warmup
 from node.configuration import load_settings
@@ -26,6 +27,8 @@ from node.storage.home_lock import HomeLock
 
 __all__ = ["DevnetOptions", "run_devnet"]
 
+EPOCH_LENGTH = 20
+IDLE_INTERVAL_MS = 1_000
 HOST = "127.0.0.1"
 MARKER = ".quorate-devnet"
 """Written into a devnet's folder: only a folder that has it is ever cleared."""
@@ -87,6 +90,9 @@ def _prepare_validators(options: DevnetOptions) -> list[ValidatorProcess]:
         p2p_endpoints=tuple((HOST, port) for port in p2p_ports),
         api_endpoints=tuple((HOST, port) for port in api_ports),
         accounts=ACCOUNT_NAMES,
+        # Short, so that a vote of the members takes effect while one looks on.
+        parameters=Parameters(epoch_length=EPOCH_LENGTH),
+        idle_interval_ms=IDLE_INTERVAL_MS,
     )
     files = lay_out_network(plan)
     marker.write_text("Made by quorate devnet, which may clear this folder.\n", encoding="utf-8")

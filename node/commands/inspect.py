@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from node.commands.keys import open_key
+from node.commands.keys import open_client
 from node.commands.terminal import ExitCode, OutputFormat, fail, print_answer
 from quorate.client import Client
 from quorate.records import Transaction
@@ -78,7 +78,7 @@ def show_transaction(url: str, transaction_id: str, output: OutputFormat) -> Non
 
 def transfer(url: str, key: Path, to: str, amount: int, output: OutputFormat) -> None:
     """Send money and wait until it has arrived."""
-    with Client(url, private_key=open_key(key)) as client:
+    with open_client(url, key) as client:
         print_transaction(client.transfer(to, amount), output)
 
 

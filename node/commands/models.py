@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from node.commands.inspect import print_transaction
-from node.commands.keys import open_key
+from node.commands.keys import open_client
 from node.commands.tables import read_numbers, read_row
 from node.commands.terminal import ExitCode, OutputFormat, fail, print_answer, render_table
 from primitives.errors import InvalidInputError
@@ -33,7 +33,7 @@ _OPTIONAL = (
 def create_model(url: str, key: Path, file: Path, output: OutputFormat) -> None:
     """Create the model that a TOML file describes."""
     settings = _read_description(file)
-    with Client(url, private_key=open_key(key)) as client:
+    with open_client(url, key) as client:
         print_transaction(client.create_model(**settings), output)
 
 

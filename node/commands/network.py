@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ledger.parameters import Parameters, parameters_from_mapping
 from node.commands.terminal import OutputFormat, print_answer, print_note, render_table
 from node.network_files import NetworkPlan, lay_out_network
 
@@ -25,6 +26,9 @@ class NetworkOptions:
     p2p_port: int
     api_port: int
     chain_name: str
+    observers: int = 0
+    parameters: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
 
 
 def run_init(options: NetworkOptions) -> None:
@@ -41,7 +45,13 @@ def run_init(options: NetworkOptions) -> None:
         chain_name=options.chain_name,
         p2p_endpoints=endpoints,
         p2p_listen_host="127.0.0.1" if shared_host else "0.0.0.0",  # noqa: S104 (reached by name)
-        api_endpoints=tuple(("127.0.0.1", options.api_port + offset * index) for index in indices),
+        api_endpoints=tuple(
+            ("127.0.0.1", options.api_port + offset * index)
+            for index in range(options.validators + options.observers)
+        ),
+        observers=options.observers,
+        accounts=options.accounts,
+        parameters=_parse_parameters(options.parameters),
     )
     files = lay_out_network(plan)
     rows = [[each.name, each.home.root, each.api_url] for each in files]
@@ -51,3 +61,12 @@ def run_init(options: NetworkOptions) -> None:
         OutputFormat.TEXT,
     )
     print_note(f"start each with: quorate start --home {files[0].home.root}")
+
+
+def _parse_parameters(texts: tuple[str, ...]) -> Parameters:
+    """Return the parameters of a new network; raises for an unknown name or a bad value."""
+    values: dict[str, object] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        values[name] = int(value) if value.replace("_", "").isdigit() else value
+    return parameters_from_mapping(values)

@@ -15,7 +15,9 @@ from node.application import Node
 from node.configuration import load_settings
 from node.home import NodeHome
 from node.log_format import start_logging
+from node.node_keys import NodeKeys
 from node.parent_watch import watch_parent
+from node.passwords import PasswordSource
 from node.recovery import Assurance
 
 __all__ = ["run_start"]
@@ -29,6 +31,7 @@ def run_start(
     *,
     exit_with_parent: bool,
     assurance: Assurance = Assurance.NONE,
+    password_file: Path | None = None,
 ) -> None:
     """Run the node whose folder is given, until SIGTERM, SIGINT or, if asked, its parent's end.
 
@@ -40,6 +43,10 @@ def run_start(
     start_logging(log_level)
     home = NodeHome(home_folder)
     settings = load_settings(home.config_file)
+    keys = NodeKeys(home, PasswordSource(password_file or settings.keys.password_file).read)
+    # Asked for before anything is opened: nobody sits at the terminal later.
+    keys.load_transport_seeds()
+    keys.load_validator_keys()
     # What is loaded by now lives as long as the process; the collector need not look at it again.
     gc.freeze()
 
@@ -50,7 +57,7 @@ def run_start(
             loop.add_signal_handler(number, stop.set)
         if exit_with_parent:
             watch_parent(partial(_stop_from_thread, loop, stop))
-        await Node(home, settings, assurance).run(stop)
+        await Node(home, settings, assurance, keys=keys).run(stop)
         logger.info("stopped")
 
     uvloop.run(run())

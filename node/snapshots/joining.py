@@ -159,6 +159,8 @@ class Joining:
         Heights that a snapshot must be ahead of us.
     patience_ms, stall_ms
         How long to wait for a first offer, and for anything of use later.
+    answers_enough
+        So many peers must lack something before it is taken for absent; f + 1 if left out.
     """
 
     def __init__(
@@ -171,6 +173,7 @@ class Joining:
         threshold: int = SNAPSHOT_THRESHOLD,
         patience_ms: int = PATIENCE_MS,
         stall_ms: int = STALL_MS,
+        answers_enough: int | None = None,
     ) -> None:
         self._network = network
         self._folder = folder
@@ -182,7 +185,8 @@ class Joining:
                 bytes_max=bytes_max,
                 patience_ms=patience_ms,
                 stall_ms=stall_ms,
-                answers_enough=known.chain.validator_set(known.chain.epoch).faults_max + 1,
+                answers_enough=answers_enough
+                or known.chain.validator_set(known.chain.epoch).faults_max + 1,
             ),
             folder.list_held(),
             folder.load_manifest(),

@@ -29,6 +29,8 @@ __all__ = [
     "ChunkRequest",
     "EpochEnds",
     "EpochEndsRequest",
+    "GenesisRequest",
+    "GenesisText",
     "Message",
     "Offer",
     "OfferRequest",
@@ -50,6 +52,8 @@ ANSWER_BYTES: Final = 2 * 1024 * 1024
 EPOCH_ENDS_MAX: Final = 64
 TENSORS_MAX: Final = 16
 PAYLOADS_MAX: Final = 64
+
+GENESIS_BYTES_MAX: Final = 8 * 1024 * 1024
 
 _TENSOR_BYTES_MAX: Final = 64 * 1024
 _ENVELOPE_BYTES_MAX: Final = 1024 * 1024
@@ -154,6 +158,18 @@ class Payloads:
     items: tuple[PayloadItem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class GenesisRequest:
+    """Asks for the genesis file, of which a newcomer knows the hash alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenesisText:
+    """The genesis file, UTF-8; the receiver checks its hash."""
+
+    text: bytes
+
+
 Message: TypeAlias = (
     OfferRequest
     | Offer
@@ -165,6 +181,8 @@ Message: TypeAlias = (
     | Tensors
     | PayloadsRequest
     | Payloads
+    | GenesisRequest
+    | GenesisText
 )
 
 
@@ -211,6 +229,10 @@ def _to_fields(message: Message) -> list[Encodable]:  # noqa: C901 (one case for
             return [message.epoch]
         case EpochEnds():
             return [message.epoch, message.ends]
+        case GenesisRequest():
+            return []
+        case GenesisText():
+            return [message.text]
         case TensorsRequest():
             return [message.hashes]
         case Tensors():
@@ -293,6 +315,8 @@ _KINDS: Final = (
     Tensors,
     PayloadsRequest,
     Payloads,
+    GenesisRequest,
+    GenesisText,
 )
 _DECODERS: Final[tuple[tuple[Callable[[FieldReader], Message], int], ...]] = (
     (lambda _: OfferRequest(), 0),
@@ -325,4 +349,6 @@ _DECODERS: Final[tuple[tuple[Callable[[FieldReader], Message], int], ...]] = (
         ),
         1,
     ),
+    (lambda _: GenesisRequest(), 0),
+    (lambda reader: GenesisText(reader.bytes("text", bytes_max=GENESIS_BYTES_MAX)), 1),
 )

@@ -27,6 +27,8 @@ from node.snapshots.messages import (
     ChunkRequest,
     EpochEnds,
     EpochEndsRequest,
+    GenesisRequest,
+    GenesisText,
     Message,
     Offer,
     OfferRequest,
@@ -108,6 +110,8 @@ class SnapshotLibrary:
                         for each in hashes
                     )
                 )
+            case GenesisRequest():
+                return GenesisText(self._reader.genesis().to_json().encode())
             case PayloadsRequest(transaction_ids):
                 return Payloads(tuple(self._collect_payloads(transaction_ids)))
         return None

@@ -26,7 +26,14 @@ from node.storage.durable_files import make_folder, sync_folder
 from primitives.errors import InvalidInputError
 from primitives.keys import PrivateKey
 
-__all__ = ["KeyFile", "load_private_key", "load_seed", "read_key_file", "save_seed"]
+__all__ = [
+    "KeyFile",
+    "load_private_key",
+    "load_seed",
+    "name_account",
+    "read_key_file",
+    "save_seed",
+]
 
 SCRYPT_COST: Final = 2**18
 """The standard's parameter; opening a key takes about a second and 256 MiB."""
@@ -54,11 +61,14 @@ class KeyFile:
         For people.
     is_encrypted
         Whether a password is needed.
+    account
+        That the key signs for if it is not the one whose id is made of it, else empty.
     """
 
     public_key: bytes
     description: str
     is_encrypted: bool
+    account: str = ""
 
 
 def save_seed(
@@ -66,6 +76,7 @@ def save_seed(
     seed: bytes,
     *,
     description: str = "",
+    account: str = "",
     password: str | None = None,
     scrypt_cost: int = SCRYPT_COST,
 ) -> None:
@@ -75,6 +86,10 @@ def save_seed(
     ----------
     seed
         Of the private key, 32 bytes.
+    description
+        For people.
+    account
+        That it signs for, if that is not the account whose id is made of it.
     password
         Encrypts the key; None keeps it plain, and the file says so.
     scrypt_cost
@@ -94,10 +109,22 @@ def save_seed(
         "uuid": str(uuid.uuid4()),
         "version": _VERSION,
     }
+    if account:
+        document["account"] = account
     if secret is None:
         document["plain"] = {"warning": _PLAIN_WARNING, "seed": seed.hex()}
     make_folder(path.parent)
     _create(path, json.dumps(document, indent=2) + "\n")
+
+
+def name_account(path: Path, account: str) -> None:
+    """Write into a key file which account it signs for; the key itself is not touched."""
+    document = _read(path)
+    document["account"] = account
+    temporary = path.with_name(f"{path.name}.new")
+    _create(temporary, json.dumps(document, indent=2) + "\n")
+    temporary.rename(path)
+    sync_folder(path.parent)
 
 
 def read_key_file(path: Path) -> KeyFile:
@@ -107,6 +134,7 @@ def read_key_file(path: Path) -> KeyFile:
         public_key=bytes.fromhex(document["pubkey"]),
         description=str(document.get("description", "")),
         is_encrypted=document.get("crypto") is not None,
+        account=str(document.get("account", "")),
     )
 
 

@@ -19,13 +19,13 @@ from ledger.executor import BlockExecutor
 from ledger.genesis import Genesis
 from ledger.genesis_block import PROTOCOL_VERSION, build_genesis_block
 from ledger.key_value import KeyValueStore, MemoryKeyValueStore
+from ledger.members import Member
 from ledger.parameters import Parameters
 from ledger.payload import MemoryPayloadStore, Payload
 from ledger.schema import (
     ACCOUNT_PREFIX,
     CHAIN_SUPPLY,
     Account,
-    Member,
     account_key,
     decode_account,
     decode_supply,
@@ -282,6 +282,7 @@ class Chain:
         payload: Payload | None = None,
         *,
         timestamp_ms: int | None = None,
+        fee_limit: int = 0,
     ) -> ExecutedBlock:
         """Run a block with one transaction, signed with the sender's next nonce."""
         transaction = make_transaction(
@@ -291,6 +292,7 @@ class Chain:
             body,
             nonce=self.account(sender.id).nonce,
             payload=payload,
+            fee_limit=fee_limit,
             valid_until_height=self.store.tip().height + VALID_FOR_HEIGHTS,
         )
         return self.run([transaction], timestamp_ms=timestamp_ms)

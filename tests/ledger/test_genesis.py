@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 
 from ledger.genesis import GENESIS_BYTES_MAX, genesis_from_json
+from ledger.members import decode_member, member_key
 from ledger.parameters import Parameters, decode_parameters
 from ledger.schema import (
     CHAIN_PARAMETERS,
     CHAIN_SUPPLY,
     CHAIN_VALIDATORS,
-    decode_member,
     decode_supply,
     decode_validators,
-    member_key,
 )
 from primitives.accounts import account_to_text
 from primitives.errors import InvalidInputError

@@ -1,71 +1,66 @@
-"""Validators are admitted, removed, replaced, rotated and suspended, as the ledger decides."""
+"""Validators rotate keys, leave, and are suspended by evidence, as the ledger decides."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
 import pytest
 
+from ledger.changes import Reinstatement, Removal
+from ledger.members import Role
 from ledger.membership import read_next_validators, read_validators
 from ledger.membership_records import (
-    CHAIN_PENDING_CHANGES,
-    CHANGES_PER_DECISION_MAX,
     PENDING_DECISIONS_MAX,
-    Admission,
-    Approval,
-    Change,
+    Decision,
     KeyHolder,
     PendingChanges,
-    Removal,
-    Rotation,
     Suspension,
-    decode_approval,
     decode_key_holder,
     decode_pending_changes,
     decode_suspension,
-    possession_message,
-    read_change,
+    key_holder_key,
     suspension_key,
 )
 from ledger.parameters import Parameters
 from ledger.receipt import ReceiptStatus
-from ledger.schema import CHAIN_ROSTER, Member, decode_roster
 from ledger.transactions.evidence import (
     EvidenceRecord,
     ReportEvidence,
     decode_evidence_record,
     evidence_key,
 )
-from ledger.transactions.membership import (
-    APPROVAL_EPOCHS_MAX,
-    ChangeValidators,
-    RotateValidatorKey,
-)
-from ledger.transactions.registry import get_kind
-from primitives.accounts import AccountId, account_id_from_public_key
+from ledger.transactions.membership import LeaveValidators, RotateValidatorKey
+from primitives.accounts import account_id_from_public_key
 from primitives.certificates import VoteKind, vote_signing_bytes
-from primitives.codec import Value, decode
-from primitives.errors import InvalidInputError, InvariantViolationError
+from primitives.codec import decode
+from primitives.errors import InvariantViolationError
 from primitives.evidence import Evidence, EvidenceKind, SignedHeader, proposal_signing_bytes
 from primitives.hashing import ZERO_HASH
 from primitives.keys import PrivateKey
 from primitives.vote import Vote
+from tests.helpers.governance import (
+    MEMBERS,
+    NEWCOMER,
+    decide,
+    make_admission,
+    pass_epoch,
+    propose,
+    prove,
+    read_member,
+    readmit,
+    seats,
+)
 from tests.helpers.ledger import (
     Chain,
     TestAccount,
-    make_account,
     make_header,
     make_key,
     make_network,
     make_transaction,
 )
 
-LENGTH = 4
+LENGTH = 8
 PARAMETERS = Parameters(epoch_length=LENGTH, unfinal_blocks_max=2)
-MEMBERS = tuple(make_account(f"member {index}") for index in range(10))
-NEWCOMER = make_account("newcomer")
 
 
 @pytest.fixture
@@ -73,122 +68,14 @@ def chain() -> Chain:
     return Chain(make_network(parameters=PARAMETERS))
 
 
-def make_admission(
-    chain: Chain, account: AccountId = NEWCOMER.id, *, key: str = "vote", transport: str = "link"
-) -> Admission:
-    validator_key = make_key(key)
-    member = Member(
-        "newcomer",
-        account,
-        validator_key.public_key,
-        make_key(transport).public_key,
-        "127.0.0.1:1",
-    )
-    message = possession_message(chain.network.chain_id, account, validator_key.public_key)
-    return Admission(member, validator_key.sign(message))
-
-
-def approve(chain: Chain, voters: Sequence[TestAccount], *changes: Change) -> list[str]:
-    """Let members approve changes, a block each; return the codes of their receipts."""
-    body = ChangeValidators(tuple(changes)).to_fields()
-    blocks = [chain.submit(voter, "change_validators", body) for voter in voters]
-    return [block.receipts[0].code for block in blocks]
-
-
-def seats(chain: Chain) -> list[AccountId]:
-    return [each.account for each in read_validators(chain.store.tip_state).validators]
-
-
-def pass_epoch(chain: Chain) -> None:
-    """Run blocks until the next epoch has begun."""
-    height = chain.store.tip().height
-    while chain.store.tip().height < (height // LENGTH + 1) * LENGTH:
-        chain.run()
-
-
-def test_quorum_admits_and_the_next_epoch_counts_the_newcomer(chain: Chain) -> None:
-    assert approve(chain, MEMBERS[:2], make_admission(chain)) == ["ok", "ok"]
-    pass_epoch(chain)
-    assert len(seats(chain)) == 4, "two of four decide nothing"
-    assert approve(chain, MEMBERS[2:3], make_admission(chain)) == ["ok"]
-    pass_epoch(chain)
-    assert seats(chain)[-1] == NEWCOMER.id
-    roster = chain.store.read(CHAIN_ROSTER, decode_roster)
-    assert roster is not None
-    assert roster.accounts.index(NEWCOMER.id) == 4
-    chain.check_conservation()
-
-
-def test_who_has_no_seat_and_who_has_approved_already_fails(chain: Chain) -> None:
-    admission = make_admission(chain)
-    assert approve(chain, [NEWCOMER], admission) == ["not_a_validator"]
-    assert approve(chain, [MEMBERS[0], MEMBERS[0]], admission) == ["ok", "already_approved"]
-
-
-def test_approvals_lapse_together(chain: Chain) -> None:
-    admission = make_admission(chain)
-    approve(chain, MEMBERS[:2], admission)
-    for _ in range(APPROVAL_EPOCHS_MAX + 1):
-        pass_epoch(chain)
-    assert approve(chain, [MEMBERS[0], MEMBERS[2]], admission) == ["ok", "ok"]
-    pass_epoch(chain)
-    assert len(seats(chain)) == 4
-
-
-def test_removed_validator_goes_and_one_is_replaced_at_once(chain: Chain) -> None:
-    changes = (Removal(MEMBERS[1].id), make_admission(chain))
-    approve(chain, MEMBERS[:3], *changes)
-    pass_epoch(chain)
-    pass_epoch(chain)
-    assert seats(chain) == [MEMBERS[0].id, MEMBERS[2].id, MEMBERS[3].id, NEWCOMER.id]
-
-
-def test_decision_that_leaves_too_few_in_place_waits_for_another_epoch(chain: Chain) -> None:
-    other = make_account("other")
-    first = (Removal(MEMBERS[1].id), make_admission(chain))
-    second = (
-        Removal(MEMBERS[2].id),
-        make_admission(chain, other.id, key="other vote", transport="other link"),
-    )
-    pass_epoch(chain)
-    body = [ChangeValidators(each).to_fields() for each in (first, second)]
-    nonces = {voter.id: chain.account(voter.id).nonce for voter in MEMBERS[:4]}
-    transactions = [
-        make_transaction(
-            chain.network, voter, "change_validators", fields, nonce=nonces[voter.id] + number
-        )
-        for voter in (MEMBERS[0], MEMBERS[3], MEMBERS[1])
-        for number, fields in enumerate(body)
-    ]
-    block = chain.run(transactions)
-    assert [receipt.code for receipt in block.receipts] == ["ok"] * 6
-    pass_epoch(chain)
-    assert NEWCOMER.id in seats(chain)
-    assert other.id not in seats(chain)
-    pass_epoch(chain)
-    assert other.id in seats(chain)
-
-
-def test_void_changes_change_nothing(chain: Chain) -> None:
-    stranger = make_account("stranger")
-    approve(chain, MEMBERS[:3], Removal(stranger.id))
-    pass_epoch(chain)
-    pass_epoch(chain)
-    pending = chain.store.read(CHAIN_PENDING_CHANGES, decode_pending_changes)
-    assert pending == PendingChanges()
-    assert len(seats(chain)) == 4
-    present = chain.network.genesis.members[0]
-    message = possession_message(chain.network.chain_id, present.account, present.validator_key)
-    again = Admission(present, chain.network.validators[0].sign(message))
-    assert approve(chain, MEMBERS[:3], again) == ["ok"] * 3
-    pass_epoch(chain)
-    assert len(seats(chain)) == 4
-
-
 def rotate(chain: Chain, account: TestAccount, key: PrivateKey) -> str:
-    message = possession_message(chain.network.chain_id, account.id, key.public_key)
-    body = RotateValidatorKey(key.public_key, key.sign(message)).to_fields()
+    body = RotateValidatorKey(key.public_key, prove(chain, account.id, key)).to_fields()
     return chain.submit(account, "rotate_validator_key", body).receipts[0].code
+
+
+def leave(chain: Chain, account: TestAccount) -> str:
+    body = LeaveValidators().to_fields()
+    return chain.submit(account, "leave_validators", body).receipts[0].code
 
 
 def test_validator_changes_its_key(chain: Chain) -> None:
@@ -196,42 +83,17 @@ def test_validator_changes_its_key(chain: Chain) -> None:
     assert rotate(chain, MEMBERS[2], key) == "ok"
     pass_epoch(chain)
     assert read_validators(chain.store.tip_state).validators[2].public_key == key.public_key
+    assert read_member(chain, MEMBERS[2].id).validator_key == key.public_key
     assert rotate(chain, MEMBERS[1], key) == "key_in_use"
+    assert rotate(chain, MEMBERS[2], chain.network.validators[2]) == "key_in_use"
     assert rotate(chain, NEWCOMER, make_key("more")) == "not_a_validator"
 
 
 def test_rotation_of_one_that_was_removed_meanwhile_is_void(chain: Chain) -> None:
-    approve(chain, MEMBERS[:3], Removal(MEMBERS[3].id))
+    decide(chain, MEMBERS[:3], Removal(MEMBERS[3].id))
     assert rotate(chain, MEMBERS[3], make_key("late")) == "ok"
     pass_epoch(chain)
-    pass_epoch(chain)
     assert MEMBERS[3].id not in seats(chain)
-
-
-def test_key_of_another_is_refused(chain: Chain) -> None:
-    taken = chain.network.genesis.members[0].transport_key
-    admission = make_admission(chain)
-    stolen = replace(admission, member=replace(admission.member, transport_key=taken))
-    assert approve(chain, MEMBERS[:3], stolen)[-1] == "key_in_use"
-
-
-def test_no_more_decisions_wait_than_the_limit(chain: Chain) -> None:
-    """All in one block, so that none of them takes effect."""
-    strangers = [make_account(f"stranger {number}").id for number in range(65)]
-    transactions = [
-        make_transaction(
-            chain.network,
-            voter,
-            "change_validators",
-            ChangeValidators((Removal(stranger),)).to_fields(),
-            nonce=number,
-        )
-        for voter in MEMBERS[:3]
-        for number, stranger in enumerate(strangers)
-    ]
-    codes = [receipt.code for receipt in chain.run(transactions).receipts]
-    assert len(strangers) == PENDING_DECISIONS_MAX + 1
-    assert codes == ["ok"] * (len(codes) - 1) + ["too_many_pending"]
 
 
 def test_rotation_takes_the_place_of_an_earlier_one_that_waits(chain: Chain) -> None:
@@ -239,8 +101,7 @@ def test_rotation_takes_the_place_of_an_earlier_one_that_waits(chain: Chain) -> 
     keys = [make_key(f"rotation {number}") for number in range(PENDING_DECISIONS_MAX + 2)]
     transactions = []
     for number, key in enumerate(keys):
-        message = possession_message(chain.network.chain_id, MEMBERS[0].id, key.public_key)
-        body = RotateValidatorKey(key.public_key, key.sign(message)).to_fields()
+        body = RotateValidatorKey(key.public_key, prove(chain, MEMBERS[0].id, key)).to_fields()
         transactions.append(
             make_transaction(chain.network, MEMBERS[0], "rotate_validator_key", body, nonce=number)
         )
@@ -250,90 +111,67 @@ def test_rotation_takes_the_place_of_an_earlier_one_that_waits(chain: Chain) -> 
     assert read_validators(chain.store.tip_state).validators[0].public_key == keys[-1].public_key
 
 
-def test_suspended_one_that_was_to_be_admitted_stays_out(chain: Chain) -> None:
-    member = chain.network.genesis.members[3]
-    key = make_key("too late")
-    message = possession_message(chain.network.chain_id, member.account, key.public_key)
-    again = Admission(replace(member, validator_key=key.public_key), key.sign(message))
-    chain.run()
-    body = ChangeValidators((Removal(member.account), again)).to_fields()
-    transactions = [
-        make_transaction(chain.network, voter, "change_validators", body) for voter in MEMBERS[:3]
-    ]
-    reported = ReportEvidence(make_evidence(chain)).to_fields()
-    transactions.append(
-        make_transaction(chain.network, MEMBERS[0], "report_evidence", reported, nonce=1)
-    )
-    assert {each.code for each in chain.run(transactions).receipts} == {"ok"}
+def test_validator_leaves_and_stays_a_member(chain: Chain) -> None:
+    assert leave(chain, NEWCOMER) == "not_a_validator"
+    assert leave(chain, MEMBERS[3]) == "ok"
     pass_epoch(chain)
-    assert member.account not in seats(chain)
-
-
-def test_admission_of_one_with_a_seat_changes_its_key(chain: Chain) -> None:
-    member = chain.network.genesis.members[3]
-    key = make_key("another")
-    message = possession_message(chain.network.chain_id, member.account, key.public_key)
-    changed = Admission(replace(member, validator_key=key.public_key), key.sign(message))
-    assert approve(chain, MEMBERS[:3], changed) == ["ok"] * 3
+    assert MEMBERS[3].id not in seats(chain)
+    assert read_member(chain, MEMBERS[3].id).roles is Role.CONTRIBUTOR
     pass_epoch(chain)
+    decide(chain, MEMBERS[:3], readmit(chain, 3, chain.network.validators[3]))
     pass_epoch(chain)
-    assert read_validators(chain.store.tip_state).validators[3].public_key == key.public_key
+    assert MEMBERS[3].id in seats(chain), "with its old key, which did nothing wrong"
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda member: replace(member, name="a\x00b"),
-        lambda member: replace(member, endpoint="nowhere"),
-        lambda member: replace(member, validator_key=bytes(32)),
-        lambda member: replace(member, transport_key=bytes(32)),
-        lambda member: replace(member, account=MEMBERS[5].id),
-    ],
-)
-def test_admission_that_is_not_in_order_is_refused(chain: Chain, spoil: object) -> None:
+def test_last_validator_cannot_leave() -> None:
+    alone = Chain(make_network(validators=1, parameters=PARAMETERS))
+    assert leave(alone, MEMBERS[0]) == "ok"
+    for _ in range(12):
+        pass_epoch(alone)
+    assert seats(alone) == [MEMBERS[0].id]
+    assert alone.store.get(b"chain/pending_changes") is None, "it lapses in the end"
+
+
+def test_key_of_another_is_refused(chain: Chain) -> None:
+    link = chain.network.transports[0]
     admission = make_admission(chain)
-    bad = replace(admission, member=spoil(admission.member))  # type: ignore[operator]
-    body = ChangeValidators((bad,))
-
-    transaction = make_transaction(chain.network, MEMBERS[0], "change_validators", body.to_fields())
-    with pytest.raises(InvalidInputError):
-        get_kind("change_validators").check(transaction, body, PARAMETERS)
-
-
-@pytest.mark.parametrize("changes", [[], [[3, b"a" * 20, b"k" * 32, b"s" * 64]], [[9]], [b"x"]])
-def test_body_of_other_changes_is_refused(changes: list[object]) -> None:
-
-    with pytest.raises(InvalidInputError):
-        get_kind("change_validators").decode_body(cast("list[Value]", [changes]))
+    stolen = replace(
+        admission,
+        member=replace(admission.member, transport_key=link.public_key),
+        transport_possession=prove(chain, NEWCOMER.id, link),
+    )
+    assert propose(chain, MEMBERS[0], stolen).code == "key_in_use"
+    same_name = make_admission(chain, name="MEMBER-1")
+    assert propose(chain, MEMBERS[0], same_name).code == "name_in_use"
 
 
-def test_changes_come_back() -> None:
-    changes: list[Change] = [
-        Removal(MEMBERS[0].id),
-        Rotation(MEMBERS[0].id, b"k" * 32, b"s" * 64),
-        Admission(Member("n", MEMBERS[0].id, b"v" * 32, b"t" * 32, "h:1"), b"s" * 64),
-    ]
-    assert [read_change(each.to_fields()) for each in changes] == changes  # type: ignore[arg-type]
-    pending = PendingChanges((tuple(changes),))
+def test_suspended_one_that_was_to_be_admitted_stays_out(chain: Chain) -> None:
+    decide(chain, MEMBERS[:3], readmit(chain, 3, make_key("too late")))
+    report(chain, make_evidence(chain))
+    pass_epoch(chain)
+    assert MEMBERS[3].id not in seats(chain)
+
+
+def test_records_read_back() -> None:
+    decision = Decision(3, 9, (Removal(MEMBERS[0].id),))
+    pending = PendingChanges((decision,))
     assert decode_pending_changes(pending.encode()) == pending
-    approval = Approval(3, (MEMBERS[0].id,))
-    assert decode_approval(approval.encode()) == approval
-    holder = KeyHolder(MEMBERS[0].id)
+    holder = KeyHolder(MEMBERS[0].id, is_burnt=True)
     assert decode_key_holder(holder.encode()) == holder
     suspension = Suspension(4, b"h" * 32)
     assert decode_suspension(suspension.encode()) == suspension
     record = EvidenceRecord(4, MEMBERS[0].id, b"evidence")
     assert decode_evidence_record(record.encode()) == record
-    assert CHANGES_PER_DECISION_MAX > 0
 
 
 def test_next_set_is_known_from_the_decision_height_on(chain: Chain) -> None:
     with pytest.raises(InvariantViolationError):
         read_next_validators(chain.store.tip_state)
-    chain.run()
-    assert chain.executor.next_validators_hash(2, None) == ZERO_HASH
-    chain.run()
-    chain.run()
+    for _ in range(5):
+        chain.run()
+        assert chain.executor.next_validators_hash(chain.store.tip().height + 1, None) == ZERO_HASH
+    for _ in range(2):
+        chain.run()
     known = read_next_validators(chain.store.tip_state).to_validator_set().hash
     assert chain.executor.next_validators_hash(LENGTH, None) == known
 
@@ -400,20 +238,38 @@ def test_evidence_of_the_wrong_time_or_signature_is_refused(chain: Chain) -> Non
 
 def test_suspended_one_comes_back_with_another_key_alone(chain: Chain) -> None:
     report(chain, make_evidence(chain))
-    report(chain, make_evidence(chain, EvidenceKind.DOUBLE_PREPARE))
+    assert report(chain, make_evidence(chain, EvidenceKind.DOUBLE_PREPARE)) == "evidence_known"
     pass_epoch(chain)
-    member = chain.network.genesis.members[3]
-    message = possession_message(chain.network.chain_id, member.account, member.validator_key)
-    same = Admission(member, chain.network.validators[3].sign(message))
-    assert approve(chain, MEMBERS[:3], same)[-1] == "key_in_use"
-    key = make_key("reformed")
-    message = possession_message(chain.network.chain_id, member.account, key.public_key)
-    reformed = Admission(replace(member, validator_key=key.public_key), key.sign(message))
-    assert approve(chain, MEMBERS[:3], reformed) == ["ok"] * 3
-    assert chain.store.get(suspension_key(member.account)) is None
+    same = readmit(chain, 3, chain.network.validators[3])
+    assert propose(chain, MEMBERS[0], same).code == "key_in_use"
+    assert propose(chain, MEMBERS[0], Reinstatement(MEMBERS[3].id)).code == "not_suspended"
+    decide(chain, MEMBERS[:3], readmit(chain, 3, make_key("reformed")))
+    assert chain.store.get(suspension_key(MEMBERS[3].id)) is not None, "until it takes effect"
     pass_epoch(chain)
+    assert chain.store.get(suspension_key(MEMBERS[3].id)) is None
+    assert MEMBERS[3].id in seats(chain)
+
+
+def test_old_evidence_about_a_burnt_key_suspends_nobody_again(chain: Chain) -> None:
+    report(chain, make_evidence(chain))
     pass_epoch(chain)
-    assert member.account in seats(chain)
+    decide(chain, MEMBERS[:3], readmit(chain, 3, make_key("reformed")))
+    pass_epoch(chain)
+    late = make_evidence(chain, epoch=1)
+    assert report(chain, late) == "not_evidence", "it had no seat then"
+    assert MEMBERS[3].id in seats(chain)
+
+
+def test_evidence_about_a_key_that_was_rotated_away_since_burns_it(chain: Chain) -> None:
+    assert rotate(chain, MEMBERS[3], make_key("fresh")) == "ok"
+    pass_epoch(chain)
+    assert report(chain, make_evidence(chain)) == "ok"
+    old = chain.network.validators[3].public_key
+    assert chain.store.read(key_holder_key(old), decode_key_holder) == KeyHolder(
+        MEMBERS[3].id, is_burnt=True
+    )
+    pass_epoch(chain)
+    assert MEMBERS[3].id in seats(chain), "its present key has done nothing wrong"
 
 
 def test_too_many_suspensions_at_once_keep_a_seat_rather_than_nobody() -> None:

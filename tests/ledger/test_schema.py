@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.members import Member, decode_member, member_key
 from ledger.schema import (
     AMOUNT_MAX,
     Account,
-    Member,
     ParentBlock,
     Record,
     Supply,
@@ -19,11 +19,9 @@ from ledger.schema import (
     Validators,
     account_key,
     decode_account,
-    decode_member,
     decode_parent_block,
     decode_supply,
     decode_validators,
-    member_key,
 )
 from primitives.accounts import AccountId
 from primitives.errors import InvalidInputError

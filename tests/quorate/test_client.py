@@ -49,9 +49,15 @@ def test_codes_of_kinds_are_those_of_the_ledger() -> None:
         "refund": bodies.REFUND,
         "report": bodies.REPORT,
         "claim": bodies.CLAIM,
-        "change_validators": bodies.CHANGE_VALIDATORS,
+        "propose": bodies.PROPOSE,
         "rotate_validator_key": bodies.ROTATE_VALIDATOR_KEY,
         "report_evidence": bodies.REPORT_EVIDENCE,
+        "vote": bodies.VOTE,
+        "withdraw_proposal": bodies.WITHDRAW_PROPOSAL,
+        "leave_validators": bodies.LEAVE_VALIDATORS,
+        "update_member": bodies.UPDATE_MEMBER,
+        "request_membership": bodies.REQUEST_MEMBERSHIP,
+        "rotate_account_key": bodies.ROTATE_ACCOUNT_KEY,
     }
 
 

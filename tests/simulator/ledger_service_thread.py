@@ -34,9 +34,9 @@ from ledger.store import LedgerStore
 from node.configuration import ConsensusSettings
 from node.epochs import EpochStarter, SigningRecords
 from node.evidence_reporter import EvidenceReporter
+from node.final_state import FinalState
 from node.ledger_service import (
     FinalBlock,
-    FinalState,
     LedgerCallbacks,
     LedgerService,
     LedgerThreads,

@@ -60,7 +60,7 @@ def test_a_message_comes_back(message: Message) -> None:
         b"",
         encode([]),
         encode([0]),
-        encode([11]),
+        encode([13]),
         encode([True]),
         encode(["1"]),
         encode([1, 1]),
