@@ -16,8 +16,9 @@ ARG PIP_TRUSTED_HOST
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # plyvel brings its own LevelDB on x86-64 only; elsewhere it is compiled.
-RUN if [ "$(uname -m)" != x86_64 ]; then \
-      apt-get update && apt-get install --yes --no-install-recommends g++ libleveldb-dev python3-dev; \
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils && \
+    if [ "$(uname -m)" != x86_64 ]; then \
+      apt-get install --yes --no-install-recommends g++ libleveldb-dev python3-dev; \
     fi
 
 # The requirements come first: they change seldom, so that this layer is reused. The environment for building stays
@@ -28,6 +29,14 @@ RUN python -m venv /opt/builder && \
     /opt/builder/bin/python -m pip install --require-hashes -r /build/requirements/build.lock && \
     /opt/builder/bin/python -m pip --python /opt/quorate/bin/python install --require-hashes \
       -r /build/requirements/runtime.lock
+
+# Of the libraries, what a node never reads: tests, headers, symbols for debuggers. Only the largest is stripped: others
+# were edited after they were linked, and would not load.
+RUN cd /opt/quorate/lib/python3*/site-packages && \
+    find . -type d \( -name tests -o -name test -o -name include \) -prune -exec rm -rf {} + && \
+    find . -name '*.a' -delete && \
+    strip --strip-unneeded llvmlite/binding/libllvmlite.so && \
+    python -m compileall -q . && /opt/quorate/bin/python -c 'import numba, numpy, plyvel, nacl.bindings, uvloop'
 
 COPY . /build/
 RUN cd /build && \
@@ -46,7 +55,7 @@ FROM ${BASE}
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends tini && \
     if [ "$(uname -m)" != x86_64 ]; then apt-get install --yes --no-install-recommends libleveldb1d; fi && \
-    rm -rf /var/lib/apt/lists/* && \
+    rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/* && \
     useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/quorate --shell /usr/sbin/nologin quorate && \
     install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/quorate /run/quorate
 
@@ -68,7 +77,7 @@ LABEL org.opencontainers.image.title="Quorate" \
 USER 10001:10001
 WORKDIR /var/lib/quorate
 VOLUME /var/lib/quorate
-# 8080: REST and explorer. 26656: the other members.
+# 8080: REST. 26656: the other members.
 EXPOSE 8080 26656
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \

@@ -1,9 +1,11 @@
-"""Build the image, run a network of four containers and ask each of them.
+"""Build the image, run a network of containers and do with it what its operators will.
 
-``make test-docker``. What must hold: every container becomes healthy, runs as nobody on a read-only
-root without capabilities and finds its kernels compiled; all four hold the same block at the same
-height; a model trained through one validator answers the same through every other; the network goes
-on while one container is killed, and the killed one catches up by itself.
+``make test-docker``. What must hold: the image is small; every container becomes healthy, runs as
+nobody on a read-only root without capabilities and finds its kernels compiled; all hold the same
+block at the same height; a model trained through one validator answers the same through every other
+and through the observer; a fifth organisation joins with only an invite and votes
+(`check_joining`); one is killed and catches up, all are restarted in turn, and no block is lost; an
+unknown key hears nothing; Prometheus sees it all and an alert fires (`check_monitoring`).
 
 Needs a Docker engine with its compose command (``tests/docker/install-engine`` gets Debian's).
 Where no image registry can be reached, a local base made of Debian's packages stands in for the
@@ -15,29 +17,42 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import httpx
 from sklearn.datasets import load_digits
 
-T = TypeVar("T")
+from tests.docker.check_joining import check_joining, check_strangers
+from tests.docker.check_monitoring import check_monitoring
+from tests.docker.engine import (
+    IMAGE,
+    ROOT,
+    CheckFailedError,
+    Validator,
+    compose,
+    final_height,
+    find_free_ports,
+    require,
+    run,
+    say,
+    succeeds,
+    wait_for,
+    wait_for_height,
+)
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 OFFICIAL_BASE = "python:3.11-slim-bookworm"
 STAND_IN_BASE = "quorate-stand-in-base"
-IMAGE = "quorate:under-test"
-PROJECT = "quorate-under-test"
 VALIDATOR_COUNT = 4
+NODE_NAMES = (*(f"validator{index}" for index in range(VALIDATOR_COUNT)), "observer")
+IMAGE_BYTES_MAX = 600_000_000
+EPOCH_LENGTH = 10
 USER_ID = "10001"
 # Where pip gets its packages is this machine's matter; the build is told the same.
 FORWARDED_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
@@ -47,88 +62,8 @@ TRAINING_SAMPLES = 400
 ASKED_SAMPLES = 20
 ACCURACY_MIN = 0.7
 
-WAIT_S_MAX = 120.0
-POLL_S = 0.5
-ANSWER_S_MAX = 5.0
 
 FORMATTER = argparse.RawDescriptionHelpFormatter
-
-
-class CheckFailedError(Exception):
-    """Something that must hold does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Validator:
-    """One container of the network and where its REST is published."""
-
-    name: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """Where it answers on this machine."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def container(self) -> str:
-        """What the engine calls it."""
-        return run(*compose(), "ps", "--quiet", self.name).strip()
-
-    def get(self, path: str) -> dict[str, Any] | None:
-        """Return the JSON at a path; nothing while the node does not answer with success."""
-        try:
-            answer = httpx.get(f"{self.url}{path}", timeout=ANSWER_S_MAX)
-        except httpx.HTTPError:
-            return None
-        return answer.json() if answer.is_success else None
-
-    def execute(self, *command: str) -> str:
-        """Run a command inside, as the user that the node runs as."""
-        return run("docker", "exec", self.container, *command)
-
-    def quorate(self, *arguments: str) -> Any:
-        """Run this machine's command line against the container; return its JSON answer."""
-        command = (sys.executable, "-m", "node", *arguments)
-        return json.loads(run(*command, "--url", self.url, "--output", "json"))
-
-
-def say(text: str) -> None:
-    print(f"-- {text}", flush=True)
-
-
-def require(condition: object, complaint: str) -> None:
-    if not condition:
-        raise CheckFailedError(complaint)
-
-
-def run(*command: str) -> str:
-    """Run a command to its end and return what it printed; a failure fails the check."""
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    printed = f"{finished.stdout}\n{finished.stderr}".strip()
-    require(finished.returncode == 0, f"{' '.join(command)}\n{printed[-6000:]}")
-    return finished.stdout
-
-
-def succeeds(*command: str) -> bool:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
-
-
-def wait_for(what: str, probe: Callable[[], T | None]) -> T:
-    """Ask again and again until there is an answer."""
-    deadline = time.monotonic() + WAIT_S_MAX
-    while time.monotonic() < deadline:
-        if (answer := probe()) is not None:
-            return answer
-        time.sleep(POLL_S)
-    raise CheckFailedError(f"not within {WAIT_S_MAX:.0f} s: {what}")
-
-
-def compose() -> tuple[str, ...]:
-    """Return the compose command that this machine has, the plugin or the older program."""
-    plugin = ("docker", "compose")
-    chosen = plugin if succeeds(*plugin, "version") else ("docker-compose",)
-    return (*chosen, "--project-name", PROJECT)
 
 
 def choose_base() -> str:
@@ -146,27 +81,23 @@ def build_image(base: str) -> None:
     run("docker", "build", *arguments, "--tag", IMAGE, ".")
 
 
-def find_free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on right now."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
 @contextmanager
 def running_network() -> Iterator[tuple[Validator, ...]]:
     """Bring the composition up; take it down afterwards, volumes and all."""
-    ports = find_free_ports(VALIDATOR_COUNT)
+    ports = find_free_ports(len(NODE_NAMES))
     os.environ["QUORATE_IMAGE"] = IMAGE
+    os.environ["QUORATE_INIT_OPTIONS"] = f"--parameter epoch_length={EPOCH_LENGTH}"
     for index, port in enumerate(ports):
         os.environ[f"QUORATE_PORT_{index}"] = str(port)
     down = (*compose(), "down", "--volumes", "--timeout", "10")
     run(*down)
     try:
+        began = time.monotonic()
         run(*compose(), "up", "--detach", "--no-build")
-        yield tuple(Validator(f"validator{index}", port) for index, port in enumerate(ports))
+        nodes = tuple(Validator(*each) for each in zip(NODE_NAMES, ports, strict=True))
+        wait_for_height(nodes[0], 1)
+        say(f"from compose up to the first final block: {time.monotonic() - began:.1f} s")
+        yield nodes
     except BaseException:
         subprocess.run([*compose(), "logs", "--tail", "40"], cwd=ROOT, check=False)
         raise
@@ -229,18 +160,6 @@ def check_one_history(validators: Sequence[Validator], height: int) -> None:
     require(len(identities) == 1, f"the validators differ at height {height}")
 
 
-def final_height(validator: Validator) -> int:
-    answer = wait_for(f"{validator.name} answers", lambda: validator.get("/api/v1/status"))
-    return int(answer["height"])
-
-
-def wait_for_height(validator: Validator, height: int) -> None:
-    def reached() -> bool | None:
-        return True if final_height(validator) >= height else None
-
-    wait_for(f"{validator.name} reaches height {height}", reached)
-
-
 def write_rows(path: Path, rows: Iterable[Iterable[int]]) -> Path:
     path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -285,21 +204,59 @@ def check_recovery(validators: Sequence[Validator]) -> None:
     wait_for_height(victim, final_height(others[0]))
 
 
-def check_network(validators: Sequence[Validator]) -> None:
-    check_health(validators)
-    say("four containers are healthy")
-    for validator in validators:
-        check_confinement(validator)
-    say("they run as nobody, on a read-only root, without capabilities")
-    for validator in validators:
-        wait_for_height(validator, 1)
-    check_learning(validators)
-    for validator in validators:
-        check_kernels_came_compiled(validator)
+def check_rolling_restart(nodes: Sequence[Validator]) -> None:
+    """Restart one node after the other; every block that was final stays what it was."""
+    first = nodes[-1]
+    before = {height: read_block(first, height)["block_id"] for height in read_heights(first)}
+    for node in nodes:
+        run("docker", "restart", "--time", "20", node.container)
+        others = [each for each in nodes if each is not node]
+        height = final_height(others[0])
+        wait_for_height(others[0], height + 1)
+        check_health([node])
+        wait_for_height(node, height)
+    for height, block_id in before.items():
+        require(read_block(first, height)["block_id"] == block_id, f"block {height} is another")
+    check_one_history(nodes, final_height(nodes[0]))
+
+
+def read_heights(node: Validator) -> range:
+    return range(1, final_height(node) + 1)
+
+
+def read_block(node: Validator, height: int) -> dict[str, Any]:
+    path = f"/api/v1/blocks/{height}"
+    return wait_for(f"{node.name} has block {height}", lambda: node.get(path))
+
+
+def check_image() -> None:
+    described = json.loads(run("docker", "image", "inspect", IMAGE))[0]
+    size, configured = described["Size"], described["Config"]
+    say(
+        f"image: {size / 1e6:.0f} MB, user {configured['User']},"
+        f" health check {configured['Healthcheck']['Test'][-1]!r}"
+    )
+    require(size < IMAGE_BYTES_MAX, f"the image has {size} bytes, {IMAGE_BYTES_MAX} are the limit")
+
+
+def check_network(nodes: Sequence[Validator]) -> None:
+    check_health(nodes)
+    for node in nodes:
+        check_confinement(node)
+    say(f"{len(nodes)} containers are healthy, on read-only roots, capabilities: none")
+    check_learning(nodes)
+    for node in nodes:
+        check_kernels_came_compiled(node)
     say("no kernel was compiled in a container")
+    check_strangers(nodes)
+    validators = nodes[:VALIDATOR_COUNT]
+    check_monitoring(nodes)
+    check_joining(validators)
     check_recovery(validators)
-    check_one_history(validators, final_height(validators[0]))
-    say("one was killed and caught up; all four hold the same chain")
+    check_one_history(nodes, final_height(nodes[0]))
+    say("one was killed and caught up; all hold the same chain")
+    check_rolling_restart(nodes)
+    say("all were restarted in turn; every block stayed what it was")
 
 
 def main() -> int:
@@ -313,8 +270,9 @@ def main() -> int:
         base = options.base or choose_base()
         say(f"building {IMAGE} on {base}")
         build_image(base)
-        with running_network() as validators:
-            check_network(validators)
+        check_image()
+        with running_network() as nodes:
+            check_network(nodes)
     except CheckFailedError as failure:
         print(f"container check failed: {failure}", file=sys.stderr)
         return 1
