@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 from node.configuration import ApiSettings
+from primitives.errors import InvalidInputError
 
 __all__ = ["ApiProcess"]
 
@@ -52,11 +54,20 @@ class ApiProcess:
             str(settings.port),
             "--exit-with-parent",
         ]
+        self._host, self._port = settings.host, settings.port
         self._task: asyncio.Task[None] | None = None
         self._process: Process | None = None
 
     def start(self) -> None:
-        """Start the process and keep it running."""
+        """Start the process and keep it running.
+
+        Raises
+        ------
+        InvalidInputError
+            ``cannot_listen``: the address of REST is not ours, or is taken. Later on the process is
+            started again whatever happens; at the beginning somebody is there to read why not.
+        """
+        _check_address(self._host, self._port)
         self._task = asyncio.create_task(self._keep_running(), name="api-process")
 
     async def stop(self) -> None:
@@ -87,3 +98,20 @@ class ApiProcess:
             logger.warning("the API process ended with code %s; starting it again", code)
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, RESTART_DELAY_S_MAX)
+
+
+def _check_address(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        # As the server does, so that connections of a process just stopped are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InvalidInputError(
+                "cannot_listen",
+                f"REST cannot listen on {host}:{port}: {error.strerror}; choose another with"
+                " QUORATE_API__PORT or api.port in the settings",
+                field="api.port",
+                value=port,
+            ) from error

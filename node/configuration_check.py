@@ -25,7 +25,9 @@ ENVIRONMENT_PREFIX = "QUORATE_"
 OTHER_VARIABLES = frozenset(
     f"{ENVIRONMENT_PREFIX}{name}"
     for name in (
-        "HOME", "URL", "KEY", "INVITE", "INVITE_FILE", "ENDPOINT", "CONTACT", "BASE", "IMAGE"
+        "HOME", "URL", "KEY", "FEE_LIMIT",
+        "INVITE", "INVITE_FILE", "ENDPOINT", "CONTACT",
+        "BASE", "IMAGE",
     )
 )  # fmt: skip
 """What commands, the container and compose files read besides the settings."""

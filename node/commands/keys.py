@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import secrets
 import sys
 from collections.abc import Callable
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 PASSWORD_BYTES_MIN = 8
+
+FEE_LIMIT_VARIABLE = "QUORATE_FEE_LIMIT"
+FEE_LIMIT_DEFAULT = 1_000_000
 
 
 def make_key(
@@ -74,7 +78,21 @@ def open_client(url: str, key: Path) -> Client:
     """Return a client that signs with the key in a file, for the account that the file names."""
     from quorate.client import Client
 
-    return Client(url, open_key(key), account=read_key_file(key).account or None)
+    account = read_key_file(key).account or None
+    return Client(url, open_key(key), account=account, fee_limit=_read_fee_limit())
+
+
+def _read_fee_limit() -> int:
+    """Return the most that a transaction of the command line may pay as fee."""
+    text = os.environ.get(FEE_LIMIT_VARIABLE, str(FEE_LIMIT_DEFAULT))
+    if not text.isdigit():
+        raise InvalidInputError(
+            "malformed",
+            f"{FEE_LIMIT_VARIABLE} must be a whole number, found {text!r}",
+            field=FEE_LIMIT_VARIABLE,
+            value=text,
+        )
+    return int(text)
 
 
 def choose_new_password(*, plain: bool, password_file: Path | None) -> str | None:

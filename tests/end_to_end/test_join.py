@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from ledger.parameters import Parameters
+from ledger.reader import LedgerReader
 from node.home import NodeHome
 from node.local_network import LocalNetwork, ValidatorProcess, find_free_ports
+from node.storage.leveldb import LevelKeyValueStore
 from quorate.client import Client
 from quorate.errors import UnreachableError
 from tests.helpers.local_network import HOST, get_height, get_json, run_network, wait_for
@@ -25,11 +27,14 @@ SHORT_EPOCHS = Parameters(epoch_length=EPOCH_LENGTH, unfinal_blocks_max=3)
 PATIENCE_S = 120
 
 
-def quorate(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run the command line as an operator would; nothing but the arguments is given."""
+def quorate(
+    *arguments: object, check: bool = True, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as an operator would, with these settings and no others."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("QUORATE")
     }
+    environment |= {f"QUORATE_{name}": str(value) for name, value in settings.items()}
     finished = subprocess.run(
         [sys.executable, "-m", "node", *map(str, arguments)],
         capture_output=True,
@@ -175,6 +180,22 @@ def test_reader_joins_without_a_vote_and_a_member_leaves(tmp_path: Path) -> None
             wait_for(lambda: get_height(node) > height, f"{node.name} to follow")  # noqa: B023
         members = ask("member", "list", "--url", auditor.url)
         assert members[-1]["roles"] == ["reader", "auditor"]
+
+
+@pytest.mark.slow
+def test_newcomer_that_is_far_behind_joins_by_a_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUORATE_SNAPSHOTS__INTERVAL", "10")
+    with running(tmp_path) as consortium:
+        wait_for(lambda: get_height(consortium.first) > 6 * EPOCH_LENGTH, "a longer chain")
+        invite = consortium.invite("Far away", "--role", "reader")
+        home = NodeHome(tmp_path / "far")
+        quorate("join", invite, "--home", home.root, "--plain", SNAPSHOTS__THRESHOLD=30)
+        database = LevelKeyValueStore(home.ledger_folder)
+        assert LedgerReader(database).base_height() > 0
+        database.close()
+        assert ask("proposal", "show", 1, "--url", consortium.first.url)["status"] == "open"
 
 
 @pytest.mark.slow

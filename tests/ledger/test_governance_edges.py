@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from incentives.terms import Terms
 from ledger.changes import (
     AccountRecovery,
     ParameterChange,
@@ -30,7 +32,9 @@ from ledger.membership_records import (
     Suspension,
     suspension_key,
 )
+from ledger.model_records import ModelDescription
 from ledger.parameters import Parameters
+from ledger.payload import Payload
 from ledger.schema import (
     AMOUNT_MAX,
     CHAIN_ROSTER,
@@ -43,8 +47,14 @@ from ledger.schema import (
     decode_supply,
 )
 from ledger.state import BlockState
+from ledger.transactions.contributions import Contribute
 from ledger.transactions.membership import LeaveValidators, RotateValidatorKey, UpdateMember
+from ledger.transactions.models import CreateModel
 from ledger.transactions.registry import get_kind
+from ml_runtime.encoders import Encoder
+from ml_runtime.fixed_point import ONE
+from ml_runtime.samples import DenseSamples, encode_batch
+from ml_runtime.spec import make_spec
 from primitives.accounts import AccountId, account_to_text
 from primitives.errors import InvalidInputError, InvariantViolationError
 from primitives.hashing import ZERO_HASH
@@ -61,6 +71,7 @@ from tests.helpers.governance import (
     status_of,
 )
 from tests.helpers.ledger import Chain, make_account, make_key, make_network, make_transaction
+from tests.helpers.snapshots import EpochedChain
 
 PARAMETERS = Parameters(epoch_length=12, unfinal_blocks_max=2)
 
@@ -263,3 +274,31 @@ def test_issuance_stops_where_money_ends_and_needs_a_supply(chain: Chain) -> Non
         close_block(poor, 12, parameters)
     assert ZERO_HASH
     assert len(seats(chain)) == 4
+
+
+def test_only_members_with_the_role_create_models_and_contribute(chain: Chain) -> None:
+    limited = replace(
+        PARAMETERS, create_model_roles=int(Role.CONTRIBUTOR), contribute_roles=int(Role.AUDITOR)
+    )
+    scene = EpochedChain(make_network(parameters=limited))
+    member, holder = MEMBERS[0], scene.network.accounts[0]
+    description = ModelDescription(
+        name="shared",
+        description="",
+        spec=make_spec("nearest_centroid", "dense", 2, 2),
+        class_names=("a", "b"),
+        encoder=Encoder(),
+        terms=Terms("points", 0, 5_000, 10_000, 20_000),
+        licence="CC0-1.0",
+        guidelines="",
+    )
+    body = CreateModel(description).to_fields()
+    assert scene.submit(holder, "create_model", body).receipts[0].code == "role_needed"
+    assert scene.submit(member, "create_model", body).receipts[0].code == "ok"
+    data = encode_batch(
+        DenseSamples(np.full((1, 2), ONE, dtype=np.int64)), np.zeros(1, dtype=np.int64)
+    )
+    sent = scene.submit(
+        member, "contribute", Contribute("shared", 0, 1).to_fields(), Payload(bytes(32), data)
+    )
+    assert sent.receipts[0].code == "role_needed"
