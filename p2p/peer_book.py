@@ -78,8 +78,19 @@ class PeerBook:
                 field="members",
             )
 
-    def __len__(self) -> int:
-        return len(self._peers)
+    def is_expected(self, index: int) -> bool:
+        """Return whether a member is one that should be connected whenever it runs."""
+        peer = self._peers.get(index)
+        return peer is not None and not peer.dials_us
+
+    def lists_observer(self, index: int) -> bool:
+        """Return whether a number is that of an observer."""
+        peer = self._peers.get(index)
+        return peer is not None and peer.dials_us
+
+    def count_expected(self) -> int:
+        """Return how many members should be connected; observers come as they like."""
+        return sum(self.is_expected(index) for index in self._peers)
 
     def knows(self, peer: PeerAddress) -> bool:
         """Return whether a member is listed with this number and key."""

@@ -198,8 +198,9 @@ class PeerNetwork:
         waiting = sum(connection.queue.size_bytes for connection in self._connections.values())
         return {
             **self.counters,
-            "peers_connected": len(self._connections),
-            "peers_expected": len(self._book),
+            "peers_connected": sum(map(self._book.is_expected, self._connections)),
+            "peers_expected": self._book.count_expected(),
+            "observers_connected": sum(map(self._book.lists_observer, self._connections)),
             "guests_connected": len(self._guests),
             "handshakes_pending": len(self._slots),
             "queued_bytes": waiting,

@@ -35,6 +35,7 @@ _CHANNEL_COUNTERS = {
 _PRESENT_STATES = {
     "peers_connected": ("quorate_p2p_peers", "Members connected now."),
     "peers_expected": ("quorate_p2p_peers_expected", "Members that should be connected."),
+    "observers_connected": ("quorate_p2p_observers", "Observers connected now."),
     "guests_connected": ("quorate_p2p_guests", "Newcomers with an invite, connected now."),
     "handshakes_pending": ("quorate_p2p_handshakes", "Connections that are not admitted yet."),
     "queued_bytes": ("quorate_p2p_queued_bytes", "Bytes that wait to be sent."),

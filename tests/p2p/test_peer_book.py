@@ -19,7 +19,7 @@ def book() -> PeerBook:
 
 def test_members_with_a_higher_index_are_dialled(book: PeerBook) -> None:
     assert [peer.index for peer in book.list_dialled()] == [2, 3]
-    assert len(book) == 3
+    assert book.count_expected() == 3
 
 
 def test_every_pair_has_one_side_that_dials() -> None:
@@ -69,3 +69,11 @@ def test_whom_we_dialled_must_have_its_own_key(book: PeerBook) -> None:
 def test_members_that_share_an_index_or_a_key_are_refused(peers: list[PeerAddress]) -> None:
     with pytest.raises(InvalidInputError, match="that no other has"):
         PeerBook(OWN, bytes([OWN]) * 32, peers)
+
+
+def test_observers_are_not_expected() -> None:
+    peers = [PeerAddress(1, b"a", "h", 1), PeerAddress(1001, b"b", "", 0, dials_us=True)]
+    book = PeerBook(0, b"own", peers)
+    assert book.count_expected() == 1
+    assert [book.is_expected(index) for index in (1, 1001, 7)] == [True, False, False]
+    assert [book.lists_observer(index) for index in (1, 1001, 7)] == [False, True, False]
