@@ -114,11 +114,13 @@ def init(
     accounts: Annotated[
         str, typer.Option(help="Further accounts with money, by name, separated by commas.")
     ] = "",
+    password_file: Annotated[
+        Path | None, typer.Option(help="File with the password of all keys; default: plain keys.")
+    ] = None,
 ) -> None:
     """Lay out a new network: a genesis, and a folder with keys and settings for each validator.
 
-    The keys are not encrypted: hand each folder to its organisation over a safe channel, or use
-    this for trials only.
+    For trials, and to begin a network whose other members then join with keys of their own.
     """
     from node.commands.network import NetworkOptions, run_init
 
@@ -132,6 +134,7 @@ def init(
         observers=observers,
         parameters=tuple(parameter or ()),
         accounts=tuple(filter(None, accounts.split(","))),
+        password_file=password_file,
     )
     run_init(options)
 

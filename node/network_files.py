@@ -59,6 +59,8 @@ class NetworkPlan:
         Names of further accounts with money; their keys go to ``accounts/NAME.json``.
     parameters
         Limits and prices.
+    password
+        Encrypts the keys of the nodes; None keeps them plain.
     base_timeout_ms, idle_interval_ms
         See :class:`node.configuration.ConsensusSettings`.
     """
@@ -73,6 +75,7 @@ class NetworkPlan:
     parameters: Parameters = field(default_factory=Parameters)
     base_timeout_ms: int = 150
     idle_interval_ms: int = 5_000
+    password: str | None = None
 
 
 def make_seed() -> bytes:
@@ -99,7 +102,7 @@ def lay_out_network(plan: NetworkPlan) -> list[ValidatorFiles]:
     members: list[Member] = []
     for index, endpoint in enumerate(plan.p2p_endpoints):
         home = NodeHome(plan.folder / f"validator{index}")
-        members.append(_write_keys(home, f"validator{index}", endpoint))
+        members.append(_write_keys(home, f"validator{index}", endpoint, plan.password))
         allocations[members[-1].account] = MEMBER_ALLOCATION
     members[0] = replace(members[0], observers=_write_observer_keys(plan))
     for name in plan.accounts:
@@ -122,16 +125,21 @@ def _write_observer_keys(plan: NetworkPlan) -> tuple[NodeAddress, ...]:
     for index in range(plan.observers):
         seed = make_seed()
         home = NodeHome(plan.folder / f"observer{index}")
-        save_seed(home.transport_key_file, seed, description=f"observer{index} transport")
+        description = f"observer{index} transport"
+        save_seed(home.transport_key_file, seed, description=description, password=plan.password)
         nodes.append(NodeAddress(PrivateKey(seed).public_key))
     return tuple(nodes)
 
 
-def _write_keys(home: NodeHome, name: str, endpoint: tuple[str, int]) -> Member:
+def _write_keys(
+    home: NodeHome, name: str, endpoint: tuple[str, int], password: str | None
+) -> Member:
     validator, transport, account = make_seed(), make_seed(), make_seed()
-    save_seed(home.validator_key_file, validator, description=f"{name} votes")
-    save_seed(home.transport_key_file, transport, description=f"{name} transport")
-    save_seed(home.account_key_file, account, description=f"{name} account")
+    save_seed(home.validator_key_file, validator, description=f"{name} votes", password=password)
+    save_seed(
+        home.transport_key_file, transport, description=f"{name} transport", password=password
+    )
+    save_seed(home.account_key_file, account, description=f"{name} account", password=password)
     return Member(
         name=name,
         account=_account_of(account),

@@ -8,6 +8,7 @@ from pathlib import Path
 from ledger.parameters import Parameters, parameters_from_mapping
 from node.commands.terminal import OutputFormat, print_answer, print_note, render_table
 from node.network_files import NetworkPlan, lay_out_network
+from node.passwords import read_password_file
 
 __all__ = ["NetworkOptions", "run_init"]
 
@@ -29,6 +30,7 @@ class NetworkOptions:
     observers: int = 0
     parameters: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
+    password_file: Path | None = None
 
 
 def run_init(options: NetworkOptions) -> None:
@@ -52,6 +54,9 @@ def run_init(options: NetworkOptions) -> None:
         observers=options.observers,
         accounts=options.accounts,
         parameters=_parse_parameters(options.parameters),
+        password=None
+        if options.password_file is None
+        else read_password_file(options.password_file),
     )
     files = lay_out_network(plan)
     rows = [[each.name, each.home.root, each.api_url] for each in files]
