@@ -22,7 +22,7 @@ READY := $(VENV)/.ready-$(shell cat requirements/development.lock pyproject.toml
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest coverage simulate twins \
-	model-check bench test-processes test-docker image lock clean clean-all
+	model-check bench not-run test-processes test-docker image lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,7 +41,7 @@ $(READY):
 devnet: $(READY) ## four validators on this machine and the demonstration; Ctrl-C stops them
 	@$(BIN)/quorate devnet $(or $(ARGS),--demo)
 
-test: format-check lint types imports dead-code pytest ## everything that must hold before a commit
+test: format-check lint types imports dead-code not-run pytest ## everything that must hold before a commit
 
 check: format-check lint types imports dead-code tidy ## the fast part: format, lint, types, imports, dead code, tidiness
 
@@ -70,6 +70,9 @@ tidy: $(READY) ## sizes, names, floats, documents
 pytest: $(READY)
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
+not-run:
+	@echo "NOT RUN here, they need root and more: make test-processes (network namespaces), make test-docker (Docker, Prometheus)"
+
 coverage: $(READY) ## branches of the packages that validators agree through: all of them, or it fails
 	@$(BIN)/pytest -n $(WORKERS) $(COVERED:%=tests/%) $(COVERED:%=--cov=%) \
 		--cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered $(ARGS)
@@ -92,7 +95,7 @@ image: ## build the container image: make image ARGS='--build-arg BASE=…'
 test-processes: $(READY) ## real validators in network namespaces: cut, stopped, killed; needs root and iproute2
 	@$(BIN)/python -m tests.processes $(ARGS)
 
-test-docker: $(READY) ## build the image, run four containers, ask each of them; needs a Docker engine
+test-docker: $(READY) ## the image; a network in containers, joined, watched, restarted; needs a Docker engine and Prometheus
 	@$(BIN)/python -m tests.docker.check_containers $(ARGS)
 
 lock: $(READY) ## resolve pyproject.toml anew into requirements/*.lock
