@@ -63,6 +63,7 @@ def join(
         bool, typer.Option("--start", help="Go on running as the node afterwards.")
     ] = False,
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "WARNING",
+    output: Output = OutputFormat.TEXT,
 ) -> None:
     """Join a network: make keys, sync, ask to be admitted. Can be interrupted and run again."""
     from node.commands.join import JoinRequest, run_join
@@ -74,6 +75,7 @@ def join(
         p2p_port=p2p_port,
         plain=plain,
         password_file=password_file,
+        output=output,
     )
     run_join(invite, home, request, keeps_running=start, log_level=log_level)
 

@@ -7,9 +7,10 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -20,14 +21,15 @@ from node.application import Node, NodeHandles
 from node.clock import read_wall_ms
 from node.commands.invites import describe_invite, read_invite
 from node.commands.keys import choose_new_password
-from node.commands.terminal import print_note
-from node.configuration import load_settings
+from node.commands.terminal import OutputFormat, print_answer, print_note
+from node.configuration import NodeSettings, load_settings
 from node.home import NodeHome
 from node.join import JoinOptions, JoinProcedure, JoinProgress, fetch_genesis, prepare_home
 from node.log_format import start_logging
 from node.node_keys import NodeKeys
 from node.passwords import PasswordSource
 from primitives.accounts import account_id_from_public_key, account_to_text
+from primitives.errors import InvalidInputError
 
 __all__ = ["JoinRequest", "run_join"]
 
@@ -47,6 +49,7 @@ class JoinRequest:
     p2p_port: int | None
     plain: bool
     password_file: Path | None
+    output: OutputFormat
 
     def to_options(self, *, is_new: bool) -> JoinOptions:
         """Return what the newcomer says of itself; asks for a new password if it needs one."""
@@ -86,17 +89,42 @@ def run_join(
         invite.check_time(read_wall_ms())
         print_note(describe_invite(invite))
     if Role.VALIDATOR in invite.roles:
-        check_endpoint(request.endpoint or "missing", "--endpoint")
+        if not request.endpoint:
+            raise InvalidInputError(
+                "malformed",
+                "a validator is reached by the others: say where with --endpoint HOST:PORT",
+                field="endpoint",
+            )
+        check_endpoint(request.endpoint, "--endpoint")
     options = request.to_options(is_new=is_new)
     prepare_home(home, invite, options)
     passwords = PasswordSource(request.password_file)
     keys = NodeKeys(home, lambda path: options.password or passwords.read(path))
 
-    uvloop.run(_join(home, invite, options, keys, keeps_running=keeps_running))
+    bar = _Bar()
+    procedure = JoinProcedure(home, invite, options, keys, bar.show)
+
+    async def accompany(handles: NodeHandles, stop: asyncio.Event) -> None:
+        number = await procedure.run(handles)
+        bar.end()
+        _say_what_next(home, keys, number, request.output, keeps_running=keeps_running)
+        if not keeps_running:
+            stop.set()
+        elif number is not None:
+            _tell_decision(await procedure.wait_for_decision(handles, number), number)
+
+    # Who only asks and ends needs no REST, and its port may be taken.
+    flags = {} if keeps_running else {"api": {"enabled": False}}
+    settings = load_settings(home.config_file, **flags)
+    uvloop.run(_run(home, invite, settings, keys, accompany))
 
 
-async def _join(
-    home: NodeHome, invite: Invite, options: JoinOptions, keys: NodeKeys, *, keeps_running: bool
+async def _run(
+    home: NodeHome,
+    invite: Invite,
+    settings: NodeSettings,
+    keys: NodeKeys,
+    accompany: Callable[[NodeHandles, asyncio.Event], Coroutine[Any, Any, None]],
 ) -> None:
     if not home.genesis_file.exists():
         print_note("asking the nodes that the invite names for the genesis …")
@@ -106,28 +134,20 @@ async def _join(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    bar = _Bar()
-    procedure = JoinProcedure(home, invite, options, keys, bar.show)
-
-    async def accompany(handles: NodeHandles) -> None:
-        number = await procedure.run(handles)
-        bar.end()
-        _say_what_next(home, keys, number, keeps_running=keeps_running)
-        if not keeps_running:
-            stop.set()
-        elif number is not None:
-            _tell_decision(await procedure.wait_for_decision(handles, number), number)
-
-    # Who only asks and ends needs no REST, and its port may be taken.
-    flags = {} if keeps_running else {"api": {"enabled": False}}
-    settings = load_settings(home.config_file, **flags)
-    await Node(home, settings, keys=keys, companion=accompany).run(stop)
+    await Node(home, settings, keys=keys, companion=lambda each: accompany(each, stop)).run(stop)
 
 
 def _say_what_next(
-    home: NodeHome, keys: NodeKeys, number: int | None, *, keeps_running: bool
+    home: NodeHome,
+    keys: NodeKeys,
+    number: int | None,
+    output: OutputFormat,
+    *,
+    keeps_running: bool,
 ) -> None:
     account = account_to_text(account_id_from_public_key(keys.load_account_key().public_key))
+    if output is OutputFormat.JSON:
+        print_answer({"account": account, "proposal": number, "home": str(home.root)}, "", output)
     if number is None:
         print_note(f"{account} is a member already")
         return

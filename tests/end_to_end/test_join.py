@@ -76,8 +76,9 @@ class Consortium:
         home = NodeHome(self.folder / name)
         p2p_port, api_port = find_free_ports(HOST, 2)
         where = ("--endpoint", f"{HOST}:{p2p_port}", "--api-port", api_port)
-        told = quorate("join", invite, "--home", home.root, *where, "--plain")
+        told = quorate("join", invite, "--home", home.root, *where, "--plain", "-o", "json")
         assert "the request is in the ledger as proposal" in told.stderr
+        assert json.loads(told.stdout)["proposal"] >= 1
         settings = home.config_file.read_text()
         home.config_file.write_text(settings + "\n[consensus]\nidle_interval_ms = 200\n")
         return ValidatorProcess(name, home, f"http://{HOST}:{api_port}")
