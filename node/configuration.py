@@ -119,7 +119,7 @@ class KeySettings(BaseModel):
 class NodeSettings(BaseSettings):
     """All settings of one node.
 
-    ``validator`` is the name under which the genesis lists this node; a node whose name is not
+    ``validator`` is the name of the organisation on the ledger; a node whose name is not
     listed as a validator follows without a vote.
     """
 

@@ -61,10 +61,15 @@ def test_records_survive_encoding(records: st.SearchStrategy[Record], decode: De
 
 @pytest.mark.parametrize(("_records", "decode"), RECORDS)
 def test_other_bytes_are_refused(_records: st.SearchStrategy[Record], decode: Decode) -> None:
+    """Or they are the one encoding of a record: a few bytes may well be two small amounts."""
+
     @given(st.binary(max_size=40))
     def check(data: bytes) -> None:
-        with pytest.raises(InvalidInputError):
-            decode(data)
+        try:
+            record = decode(data)
+        except InvalidInputError:
+            return
+        assert record.encode() == data
 
     check()
 
