@@ -340,7 +340,8 @@ class PeerNetwork:
     async def _keep_dialling(self, peer: PeerAddress, is_duty: bool) -> None:
         loop = asyncio.get_running_loop()
         backoff = RedialBackoff(self._random.random)
-        while True:
+        while self._dials.get((peer, is_duty)) is asyncio.current_task():
+            _forget_cancellations()
             while not is_duty:
                 await asyncio.sleep(self._timing.stray_interval_s)
                 if peer.index not in self._connections:
@@ -574,6 +575,14 @@ class PeerNetwork:
 
 
 _MakeProtocol = Callable[[], asyncio.StreamReaderProtocol]
+
+
+def _forget_cancellations() -> None:
+    # A task group of Python 3.11 whose tasks failed leaves its own task counted as being cancelled,
+    # and a timeout in it passes for a cancellation. Who really cancels asks again.
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 async def _read_hello(stream: _Stream) -> Hello:

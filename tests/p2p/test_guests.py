@@ -265,3 +265,23 @@ def test_nodes_that_read_different_registries_find_each_other() -> None:
                 await validator.expect("connected", 8)
 
     run(test)
+
+
+def test_dialling_survives_what_a_task_group_leaves_behind() -> None:
+    """Or the next timeout of a handshake would end it for good, silently, on Python 3.11."""
+
+    async def test() -> None:
+        high = make_member(1, {0: 0})
+        async with running(high):
+            low = make_member(0, {1: high.network.port})
+            async with running(low):
+                for _ in range(2):
+                    await low.expect("connected", 1)
+                    (dialling,) = low.network._dials.values()
+                    high.network.change_identity(make_member_identity(1))
+                    await low.expect("disconnected", 1)
+                await low.expect("connected", 1)
+                assert dialling.cancelling() == 0
+                assert not dialling.done()
+
+    run(test)
