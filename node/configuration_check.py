@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,8 +14,8 @@ from ledger.genesis import genesis_from_json
 from ledger.invite import invite_from_text
 from node.configuration import NodeSettings, list_faults, load_settings
 from node.home import NodeHome
-from node.passwords import CONTAINER_SECRET, read_password_file
-from node.storage.keystore import read_key_file
+from node.passwords import find_password_file, read_password_file
+from node.storage.keystore import load_seed, read_key_file
 from primitives.errors import InvalidInputError
 
 __all__ = ["Finding", "SettingValue", "examine", "list_settings"]
@@ -77,7 +76,8 @@ def examine(home: NodeHome) -> list[Finding]:
         *_examine_keys(home),
     ]
     if not any(finding.is_error for finding in findings):
-        findings += _examine_settings(load_settings(home.config_file))
+        settings = load_settings(home.config_file)
+        findings += [*_examine_settings(settings), *_examine_password(home, settings)]
     return sorted(findings, key=lambda each: not each.is_error)
 
 
@@ -175,11 +175,23 @@ def _examine_settings(settings: NodeSettings) -> Iterator[Finding]:
             f"is {api.host}: REST is not encrypted; let a proxy with TLS stand before it",
             is_error=False,
         )
-    password_file = settings.keys.password_file
-    if password_file is not None:
-        try:
-            read_password_file(Path(password_file))
-        except InvalidInputError as error:
-            yield Finding("keys.password_file", error.message)
-    elif CONTAINER_SECRET.exists():
-        yield Finding("keys.password_file", f"{CONTAINER_SECRET} is used", is_error=False)
+
+
+def _examine_password(home: NodeHome, settings: NodeSettings) -> Iterator[Finding]:
+    """Open every encrypted key with the password that the node would find."""
+    file = settings.keys.password_file or find_password_file()
+    if file is None:
+        return
+    try:
+        password = read_password_file(file)
+    except InvalidInputError as error:
+        yield Finding("keys.password_file", error.message)
+        return
+    if stat.S_IMODE(file.stat().st_mode) & 0o077:
+        yield Finding("keys.password_file", f"{file} can be read by others", is_error=False)
+    for path in [*home.list_transport_key_files(), *home.list_validator_key_files()]:
+        if read_key_file(path).is_encrypted:
+            try:
+                load_seed(path, password)
+            except InvalidInputError as error:
+                yield Finding("keys.password_file", f"{file}: {error.message}")

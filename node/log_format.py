@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 
+from primitives.errors import InvalidInputError
+
 __all__ = ["start_logging"]
 
-_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    # What uvicorn says again for terminals, with escape codes.
+    "color_message",
+}
 
 
 class _JsonFormatter(logging.Formatter):
@@ -38,7 +49,19 @@ def start_logging(level: str = "INFO") -> None:
     ----------
     level
         Least level that is shown: DEBUG, INFO, WARNING or ERROR.
+
+    Raises
+    ------
+    InvalidInputError
+        ``malformed``: there is no such level.
     """
+    if level not in LEVELS:
+        raise InvalidInputError(
+            "malformed",
+            f"log level knows {', '.join(LEVELS)}; found {level!r}",
+            field="log_level",
+            value=level,
+        )
     output = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty():
         output.setFormatter(
@@ -46,6 +69,12 @@ def start_logging(level: str = "INFO") -> None:
         )
     else:
         output.setFormatter(_JsonFormatter())
+    output.addFilter(_is_no_cancellation)
     root = logging.getLogger()
     root.handlers[:] = [output]
     root.setLevel(level)
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """Leave out what a server says of requests that it ends because the process ends."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))

@@ -11,9 +11,15 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from node.storage.keystore import load_seed
 from primitives.errors import InvalidInputError
 
-__all__ = ["CONTAINER_SECRET", "PASSWORD_FILE_VARIABLE", "PasswordSource", "read_password_file"]
+__all__ = [
+    "PASSWORD_FILE_VARIABLE",
+    "PasswordSource",
+    "find_password_file",
+    "read_password_file",
+]
 
 PASSWORD_FILE_VARIABLE: Final = "QUORATE_KEYS__PASSWORD_FILE"  # noqa: S105 (a name)
 CONTAINER_SECRET: Final = Path("/run/secrets/quorate_password")
@@ -32,8 +38,8 @@ class PasswordSource:
     """
 
     def __init__(self, password_file: Path | None = None) -> None:
-        self._file = password_file or _find_file()
-        self._prompted: dict[Path, str] = {}
+        self._file = password_file or find_password_file()
+        self._typed: dict[Path, str] = {}
 
     def read(self, key_file: Path) -> str:
         """Return the password of a key file.
@@ -45,7 +51,10 @@ class PasswordSource:
         """
         if self._file is not None:
             return read_password_file(self._file)
-        if key_file not in self._prompted:
+        for typed in dict.fromkeys(self._typed.values()):
+            if _opens(key_file, typed):
+                self._typed[key_file] = typed
+        if key_file not in self._typed:
             if not sys.stdin.isatty():
                 raise InvalidInputError(
                     "password_missing",
@@ -55,8 +64,24 @@ class PasswordSource:
                     field="keys.password_file",
                     value=str(key_file),
                 )
-            self._prompted[key_file] = getpass.getpass(f"password of {key_file}: ")
-        return self._prompted[key_file]
+            self._typed[key_file] = getpass.getpass(f"password of {key_file}: ")
+        return self._typed[key_file]
+
+
+def _opens(key_file: Path, password: str) -> bool:
+    try:
+        load_seed(key_file, password)
+    except InvalidInputError:
+        return False
+    return True
+
+
+def find_password_file() -> Path | None:
+    """Return the file that the environment names, or the container's secret, if there is one."""
+    named = os.environ.get(PASSWORD_FILE_VARIABLE)
+    if named:
+        return Path(named)
+    return CONTAINER_SECRET if CONTAINER_SECRET.exists() else None
 
 
 def read_password_file(path: Path) -> str:
@@ -86,10 +111,3 @@ def read_password_file(path: Path) -> str:
             value=str(path),
         )
     return line
-
-
-def _find_file() -> Path | None:
-    named = os.environ.get(PASSWORD_FILE_VARIABLE)
-    if named:
-        return Path(named)
-    return CONTAINER_SECRET if CONTAINER_SECRET.exists() else None

@@ -78,6 +78,13 @@ def _list_node(status: NodeStatus) -> Iterator[Metric]:
     yield Metric(
         "quorate_build_info", MetricKind.GAUGE, "Always 1; says what runs.", [Sample(1, labels)]
     )
+    role = "observer" if status.validator_index is None else "validator"
+    yield Metric(
+        "quorate_node_role",
+        MetricKind.GAUGE,
+        "Always 1; says whether this node has a vote in this epoch.",
+        [Sample(1, (("role", role),))],
+    )
     yield _gauge("mempool_transactions", "Transactions that wait.", status.mempool_transactions)
     yield _gauge("mempool_size_bytes", "What they take up.", status.mempool_bytes)
 

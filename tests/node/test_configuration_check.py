@@ -11,8 +11,10 @@ from pydantic import BaseModel
 from node.configuration import NodeSettings, list_faults, load_settings
 from node.configuration_check import examine, list_settings
 from node.home import NodeHome
+from node.log_format import start_logging
 from node.network_files import NetworkPlan, lay_out_network
 from node.passwords import PASSWORD_FILE_VARIABLE, PasswordSource, read_password_file
+from node.storage.keystore import save_seed
 from primitives.errors import InvalidInputError
 
 ROOT = Path(__file__).parents[2]
@@ -123,9 +125,39 @@ def test_password_comes_from_what_is_named(tmp_path: Path, monkeypatch: pytest.M
         PasswordSource().read(key)
     assert caught.value.code == "password_missing"
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("getpass.getpass", lambda _: "typed")
+    prompts: list[str] = []
+
+    def type_it(prompt: str) -> str:
+        prompts.append(prompt)
+        return "typed" if len(prompts) == 1 else "another"
+
+    monkeypatch.setattr("getpass.getpass", type_it)
+    same, different = tmp_path / "same.json", tmp_path / "different.json"
+    for path, password in ((key, "typed"), (same, "typed"), (different, "another")):
+        save_seed(path, b"k" * 32, password=password, scrypt_cost=2)
     source = PasswordSource()
-    assert [source.read(key), source.read(key)] == ["typed", "typed"]
+    found = [source.read(path) for path in (key, same, different, key)]
+    assert found == ["typed", "typed", "another", "typed"]
+    assert len(prompts) == 2, "one password serves all keys that it opens"
+
+
+def test_password_that_does_not_open_the_keys_is_found(home: NodeHome, tmp_path: Path) -> None:
+    home.transport_key_file.unlink()
+    save_seed(home.transport_key_file, b"k" * 32, password="right one", scrypt_cost=2)
+    file = tmp_path / "password"
+    home.config_file.write_text(f'[keys]\npassword_file = "{file}"\n')
+    file.write_text("wrong one\n")
+    file.chmod(0o600)
+    assert errors_of(home) == ["keys.password_file"]
+    file.write_text("right one\n")
+    file.chmod(0o644)
+    assert errors_of(home) == []
+    assert any("can be read by others" in finding.message for finding in examine(home))
+
+
+def test_log_level_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="DEBUG, INFO, WARNING, ERROR"):
+        start_logging("bogus")
 
 
 @pytest.mark.parametrize("content", [b"", b"\nx", b"x" * 5000, b"\xff\xfe"])

@@ -172,3 +172,10 @@ def test_promtool_finds_nothing_to_complain_about(scene: ApiScene) -> None:
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+def test_start_up_is_over_once_a_state_can_be_read(scene: ApiScene) -> None:
+    assert scene.http.get("/startupz").json() == {"started": True}
+    scene.service.follower.close()
+    early = scene.http.get("/startupz")
+    assert (early.status_code, early.json()["code"]) == (503, "not_ready")
