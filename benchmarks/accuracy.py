@@ -27,7 +27,7 @@ from sklearn.neighbors import NearestCentroid as SklearnCentroid
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ml_runtime.encoders import Encoder
+from ml_runtime.encoders import ScaleEncoder
 from ml_runtime.fixed_point import ONE
 from ml_runtime.registry import get_family
 from ml_runtime.samples import DenseSamples
@@ -83,11 +83,11 @@ def measure_ours(pair: Pair, train: Any, labels: Any, test: Any, truth: Any) -> 
     family = get_family(pair.family)
     spec = make_spec(pair.family, "dense", train.shape[1], int(labels.max()) + 1, pair.settings)
     family.check(spec)
-    samples, state = Encoder().encode(train), family.initial_state(spec)
+    samples, state = ScaleEncoder().encode(train), family.initial_state(spec)
     for start in range(0, len(labels), BATCH_SAMPLES):
         batch = slice(start, start + BATCH_SAMPLES)
         family.update(spec, state, DenseSamples(samples[batch]), labels[batch])
-    predictions = family.predict(spec, state, DenseSamples(Encoder().encode(test)))
+    predictions = family.predict(spec, state, DenseSamples(ScaleEncoder().encode(test)))
     return float((predictions == truth).mean())
 
 

@@ -25,7 +25,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ml_runtime.encoders import Encoder
+from ml_runtime.encoders import ScaleEncoder
 from ml_runtime.family import learn_and_evaluate
 from ml_runtime.registry import get_family
 from ml_runtime.samples import DenseSamples, Samples, SparseSamples
@@ -44,7 +44,7 @@ def make_dense(count: int) -> tuple[Samples, Any, Any, int]:
     """Return a batch of digits: ours, scikit-learn's, labels and the number of classes."""
     data = load_digits()
     features, labels = data.data[:count] / 16, data.target[:count].astype(np.int64)
-    return DenseSamples(Encoder().encode(features)), features, labels, 10
+    return DenseSamples(ScaleEncoder().encode(features)), features, labels, 10
 
 
 def make_sparse(count: int) -> tuple[Samples, Any, Any, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from ledger.model_records import ModelProgress
 from ledger.model_tensors import (
+    ORIGINS,
     ModelArrays,
     ModelTensors,
     ModelVersion,
@@ -18,16 +20,17 @@ from ledger.model_tensors import (
 from ledger.state import BlockState
 from primitives.errors import InvariantViolationError
 
-__all__ = ["BlockModels", "ModelLoader"]
+__all__ = ["CONTRIBUTED", "BlockModels", "ModelLoader"]
+
+CONTRIBUTED: Final = ORIGINS.index("contributed")
 
 ModelLoader = Callable[[str], ModelArrays | None]
 """Finds the arrays of a model in the final state; the result must not be written to."""
 
 
 class _Progress(NamedTuple):
-    samples: int
-    correct: int
-    judged: int
+    progress: ModelProgress
+    origin: int
 
 
 class BlockModels:
@@ -65,7 +68,7 @@ class BlockModels:
         check_arrays(arrays)
         self._arrays[name] = arrays
         self._created.add(name)
-        self._progress[name] = _Progress(0, 0, 0)
+        self._progress[name] = _Progress(ModelProgress(0), 0)
         self.is_touched = True
 
     def change(self, name: str) -> ModelArrays | None:
@@ -80,9 +83,20 @@ class BlockModels:
         self.is_touched = True
         return arrays
 
-    def note_progress(self, name: str, samples: int, correct: int, judged: int) -> None:
-        """Say what the record of the next version shall state."""
-        self._progress[name] = _Progress(samples, correct, judged)
+    def replace(self, name: str, arrays: ModelArrays) -> None:
+        """Give an existing model other arrays, maybe of other shapes."""
+        if self.read(name) is None:
+            raise InvariantViolationError(f"model {name} has no parameters yet")
+        check_arrays(arrays)
+        self._arrays[name] = arrays
+        self.is_touched = True
+
+    def note_progress(self, name: str, progress: ModelProgress, origin: int) -> None:
+        """Say what the record of the next version shall state; contributions do not hide others."""
+        known = self._progress.get(name)
+        if origin == CONTRIBUTED and known is not None and known.origin != CONTRIBUTED:
+            origin = known.origin
+        self._progress[name] = _Progress(progress, origin)
 
     def gets_new_version(self, name: str) -> bool:
         """Say whether the block gives the model a version above an existing one."""
@@ -98,13 +112,24 @@ class BlockModels:
         """
         chunks: dict[bytes, bytes] = {}
         for name in sorted(self._arrays):
-            progress = self._progress.get(name)
-            if progress is None:
+            noted = self._progress.get(name)
+            if noted is None:
                 raise InvariantViolationError(f"no progress was noted for the changed model {name}")
             previous = self._previous_version(state, name)
             version = 0 if previous is None else previous[0].version + 1
             tensors = chunk_arrays(version, self._arrays[name], previous, chunks)
-            record = ModelVersion(height, timestamp_ms, *progress, tensors.digest)
+            progress = noted.progress
+            record = ModelVersion(
+                height=height,
+                timestamp_ms=timestamp_ms,
+                samples=progress.samples,
+                correct=progress.correct,
+                judged=progress.judged,
+                loss=progress.loss,
+                contributions=progress.contributions,
+                origin=noted.origin,
+                digest=tensors.digest,
+            )
             state.put(tensors_key(name), tensors)
             state.put(model_version_key(name, version), record)
         return chunks

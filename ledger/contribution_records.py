@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from incentives.book import Book
+from ledger.model_records import LOSS_SUM_MAX
+from ledger.model_tally import CLASSES_MAX, GroupCounts, decode_group_counts
 from ledger.schema import read_record
 from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
 from primitives.codec import Encodable, Value, encode
@@ -67,6 +69,10 @@ class Contribution:
         Features in all samples together; meters what reading them again costs.
     correct
         Samples that the model predicted rightly just before it learnt them.
+    loss
+        Their losses together, Q16: bits of surprise, squared errors or scores.
+    by_class, by_group
+        Number of a class or group, samples of it, those predicted rightly; ascending.
     book
         What is left to claim.
     """
@@ -78,6 +84,9 @@ class Contribution:
     timestamp_ms: int
     entries: int
     correct: int
+    loss: int
+    by_class: GroupCounts
+    by_group: GroupCounts
     book: Book
 
     def encode(self) -> bytes:
@@ -96,6 +105,9 @@ class Contribution:
                 self.timestamp_ms,
                 self.entries,
                 self.correct,
+                self.loss,
+                [list(each) for each in self.by_class],
+                [list(each) for each in self.by_group],
                 book.samples,
                 book.share,
                 encode_sample_set(book.open_samples),
@@ -107,7 +119,7 @@ class Contribution:
 
 def decode_contribution(data: bytes) -> Contribution:
     """Return the contribution whose canonical bytes are `data`; raises as `read_record`."""
-    reader = read_record(data, "contribution", 12)
+    reader = read_record(data, "contribution", 15)
     return Contribution(
         transaction_id=reader.bytes("transaction_id", HASH_BYTES),
         contributor=AccountId(reader.bytes("contributor", ACCOUNT_ID_BYTES)),
@@ -116,6 +128,9 @@ def decode_contribution(data: bytes) -> Contribution:
         timestamp_ms=reader.counter("timestamp_ms"),
         entries=reader.counter("entries"),
         correct=reader.counter("correct"),
+        loss=reader.integer("loss", -LOSS_SUM_MAX, LOSS_SUM_MAX),
+        by_class=decode_group_counts(reader.array("by_class", CLASSES_MAX)),
+        by_group=decode_group_counts(reader.array("by_group", CLASSES_MAX)),
         book=_decode_book(reader),
     )
 

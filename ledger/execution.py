@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ledger.block_models import BlockModels
+from ledger.block_models import CONTRIBUTED, BlockModels
 from ledger.codes import INSUFFICIENT_BALANCE
 from ledger.errors import MissingPayloadError, TransactionFailedError
+from ledger.model_records import ModelProgress
 from ledger.model_tensors import ModelArrays, decode_model_tensors, tensors_key
 from ledger.parameters import Parameters
 from ledger.payload import Payload
@@ -136,10 +137,6 @@ class BlockExecution:
             raise MissingPayloadError(transaction_id)
         return payload.data
 
-    def has_model(self, name: str) -> bool:
-        """Say whether a model of this name has arrays."""
-        return self.models.read(name) is not None
-
     def create_model(self, name: str, arrays: ModelArrays) -> None:
         """Give a new model its arrays; nothing may fail after this."""
         self.models.create(name, arrays)
@@ -152,9 +149,13 @@ class BlockExecution:
         """Return a model's arrays to be changed in place; nothing may fail after this."""
         return _existing(name, self.models.change(name))
 
-    def note_progress(self, name: str, samples: int, correct: int, judged: int) -> None:
+    def replace_model(self, name: str, arrays: ModelArrays) -> None:
+        """Give a model other arrays."""
+        self.models.replace(name, arrays)
+
+    def note_progress(self, name: str, progress: ModelProgress, origin: int = CONTRIBUTED) -> None:
         """Say what the record of the model's next version shall state."""
-        self.models.note_progress(name, samples, correct, judged)
+        self.models.note_progress(name, progress, origin)
 
     def get_model_version(self, name: str) -> int:
         """Return the number that the model's parameters have at the end of this block so far."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from incentives.terms import WEIGHT_MAX, Terms
+from ledger.model_policies import DEFAULT_POLICIES, ModelPolicies, decode_policies
 from ledger.schema import StateReader, read_record
 from ml_runtime.encoders import Encoder, decode_encoder
 from ml_runtime.spec import CLASSES_MAX, ModelSpec, decode_spec
@@ -20,11 +21,13 @@ from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX, FieldReader
 
 __all__ = [
+    "LOSS_SUM_MAX",
     "MODEL_PREFIX",
     "Karma",
     "Model",
     "ModelDescription",
     "ModelProgress",
+    "check_class_count",
     "check_model_name",
     "decode_description",
     "decode_karma",
@@ -36,6 +39,7 @@ __all__ = [
     "model_progress_key",
     "overall_karma_key",
     "read_karma",
+    "read_names",
 ]
 
 MODEL_PREFIX: Final = b"model/"
@@ -44,6 +48,8 @@ DESCRIPTION_BYTES_MAX: Final = 1024
 LICENCE_BYTES_MAX: Final = 256
 GUIDELINES_BYTES_MAX: Final = 4096
 CLASS_NAME_BYTES_MAX: Final = 64
+GROUPS_MAX: Final = 256
+LOSS_SUM_MAX: Final = 1 << 62
 MECHANISM_BYTES_MAX: Final = 64
 
 
@@ -105,6 +111,11 @@ class ModelDescription:
         An SPDX expression, at most 256 bytes; under which contributions are made.
     guidelines
         What each class means, with examples, at most 4 KiB.
+    groups
+        Names of sites, regions or cohorts that a sample may say it is of, distinct, at most 256;
+        accuracy is counted for each.
+    policies
+        How it may grow, what a drift does, which versions are kept.
     """
 
     name: str
@@ -115,6 +126,8 @@ class ModelDescription:
     terms: Terms
     licence: str
     guidelines: str
+    groups: tuple[str, ...] = ()
+    policies: ModelPolicies = DEFAULT_POLICIES
 
     def to_fields(self) -> list[Encodable]:
         """Return the fields of the canonical array."""
@@ -134,6 +147,8 @@ class ModelDescription:
             ],
             self.licence,
             self.guidelines,
+            list(self.groups),
+            self.policies.to_fields(),
         ]
 
 
@@ -145,30 +160,70 @@ def decode_description(value: Value) -> ModelDescription:
     InvalidInputError
         ``malformed``, ``out_of_range``, ``invalid_spec`` or ``invalid_encoder``.
     """
-    reader = FieldReader(value, "model", 8)
+    reader = FieldReader(value, "model", 10)
     name = reader.text("name", 64)
     check_model_name(name)
     description = reader.text("description", DESCRIPTION_BYTES_MAX)
     spec = decode_spec(reader.value())
-    class_names = _read_class_names(reader.array("class_names", CLASSES_MAX), spec.class_count)
-    encoder = decode_encoder(reader.value())
+    class_names = read_names(reader.array("class_names", CLASSES_MAX), "class_names")
+    check_class_count(class_names, spec.class_count)
+    encoder = _read_encoder(reader.value(), spec.feature_count)
     terms = _decode_terms(reader.value())
     licence = reader.text("licence", LICENCE_BYTES_MAX)
     guidelines = reader.text("guidelines", GUIDELINES_BYTES_MAX)
+    groups = read_names(reader.array("groups", GROUPS_MAX), "groups")
+    policies = decode_policies(reader.value())
     reader.end()
     return ModelDescription(
-        name, description, spec, class_names, encoder, terms, licence, guidelines
+        name,
+        description,
+        spec,
+        class_names,
+        encoder,
+        terms,
+        licence,
+        guidelines,
+        groups,
+        policies,
     )
 
 
-def _read_class_names(values: list[Value], class_count: int) -> tuple[str, ...]:
-    reader = FieldReader(values, "model.class_names", class_count)
-    names = tuple(reader.text(f"{index}", CLASS_NAME_BYTES_MAX) for index in range(class_count))
-    if len(set(names)) != class_count:
+def _read_encoder(value: Value, feature_count: int) -> Encoder:
+    encoder = decode_encoder(value)
+    made = encoder.feature_count()
+    # Such a model could be created and would then refuse every sample.
+    if made not in (None, feature_count):
         raise InvalidInputError(
-            "malformed", "model.class_names must differ from each other", field="model.class_names"
+            "invalid_encoder",
+            f"model.encoder makes {made} features, the model takes {feature_count}",
+            field="model.encoder",
+            value=made,
+            limit=feature_count,
+        )
+    return encoder
+
+
+def read_names(values: list[Value], field: str) -> tuple[str, ...]:
+    """Return names of classes or groups; raises ``malformed`` if two are the same."""
+    reader = FieldReader(values, f"model.{field}", len(values))
+    names = tuple(reader.text(f"{index}", CLASS_NAME_BYTES_MAX) for index in range(len(values)))
+    if len(set(names)) != len(names):
+        raise InvalidInputError(
+            "malformed", f"model.{field} must differ from each other", field=f"model.{field}"
         )
     return names
+
+
+def check_class_count(names: tuple[str, ...], class_count: int) -> None:
+    """Refuse another number of names than of classes; raises ``malformed``."""
+    if len(names) != class_count:
+        raise InvalidInputError(
+            "malformed",
+            f"model.class_names must name each of the {class_count} classes, found {len(names)}",
+            field="model.class_names",
+            value=len(names),
+            limit=class_count,
+        )
 
 
 def _decode_terms(value: Value) -> Terms:
@@ -235,6 +290,8 @@ class ModelProgress:
         Of the samples predicted before they were learnt: how many rightly, how many at all.
     valid
         Samples validated by a refund, of all contributors together.
+    loss
+        Losses of the samples judged, together: bits of surprise, squared errors or scores, Q16.
     """
 
     last_update_ms: int
@@ -243,6 +300,7 @@ class ModelProgress:
     correct: int = 0
     judged: int = 0
     valid: int = 0
+    loss: int = 0
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
@@ -254,13 +312,14 @@ class ModelProgress:
                 self.correct,
                 self.judged,
                 self.valid,
+                self.loss,
             )
         )
 
 
 def decode_model_progress(data: bytes) -> ModelProgress:
     """Return the progress whose canonical bytes are `data`; raises as `read_record`."""
-    reader = read_record(data, "progress", 6)
+    reader = read_record(data, "progress", 7)
     return ModelProgress(
         last_update_ms=reader.counter("last_update_ms"),
         contributions=reader.counter("contributions"),
@@ -268,6 +327,7 @@ def decode_model_progress(data: bytes) -> ModelProgress:
         correct=reader.counter("correct"),
         judged=reader.counter("judged"),
         valid=reader.counter("valid"),
+        loss=reader.integer("loss", -LOSS_SUM_MAX, LOSS_SUM_MAX),
     )
 
 

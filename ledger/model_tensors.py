@@ -24,6 +24,7 @@ from primitives.hashing import HASH_BYTES, Tag, tagged_hash
 
 __all__ = [
     "CHUNK_BYTES",
+    "ORIGINS",
     "ChunkReader",
     "ModelArrays",
     "ModelTensors",
@@ -49,6 +50,10 @@ _TENSORS_MAX: Final = 64
 _TENSOR_NAME_BYTES_MAX: Final = 64
 _DIMENSIONS_MAX: Final = 4
 _CHUNKS_MAX: Final = 128 * 1024
+_LOSS_SUM_MAX: Final = 1 << 62
+
+ORIGINS: Final = ("created", "contributed", "grown", "reverted", "uploaded", "updated", "drifted")
+"""What can make a version; what is not contributed is stored whole."""
 
 ModelArrays = dict[str, NDArray[np.int64]]
 """The parameters of a model: C-contiguous, with fixed names and shapes."""
@@ -143,6 +148,9 @@ class ModelVersion:
     timestamp_ms : of that block.
     samples : samples that the model was trained on so far.
     correct, judged : prequential accuracy so far: right predictions, all predictions.
+    loss : losses of all predictions together, Q16.
+    contributions : how many contributions it has learnt, so that it can be computed again.
+    origin : place in `ORIGINS` of what made it, besides contributions.
     digest : of the parameters, see `ModelTensors.digest`.
     """
 
@@ -151,6 +159,9 @@ class ModelVersion:
     samples: int
     correct: int
     judged: int
+    loss: int
+    contributions: int
+    origin: int
     digest: bytes
 
     def encode(self) -> bytes:
@@ -162,6 +173,9 @@ class ModelVersion:
                 self.samples,
                 self.correct,
                 self.judged,
+                self.loss,
+                self.contributions,
+                self.origin,
                 self.digest,
             )
         )
@@ -169,13 +183,16 @@ class ModelVersion:
 
 def decode_model_version(data: bytes) -> ModelVersion:
     """Return the version record whose canonical bytes are `data`; raises as `read_record`."""
-    reader = read_record(data, "version", 6)
+    reader = read_record(data, "version", 9)
     return ModelVersion(
         height=reader.counter("height"),
         timestamp_ms=reader.counter("timestamp_ms"),
         samples=reader.counter("samples"),
         correct=reader.counter("correct"),
         judged=reader.counter("judged"),
+        loss=reader.integer("loss", -_LOSS_SUM_MAX, _LOSS_SUM_MAX),
+        contributions=reader.counter("contributions"),
+        origin=reader.integer("origin", 0, len(ORIGINS) - 1),
         digest=reader.bytes("digest", HASH_BYTES),
     )
 
@@ -249,7 +266,8 @@ def _chunk_hashes(
         if known is not None:
             descriptor, array = known
             old_part = array.reshape(-1)[start : start + _CHUNK_ELEMENTS]
-            if np.array_equal(part, old_part):
+            # A model that grew has more chunks than before.
+            if number < len(descriptor.chunks) and np.array_equal(part, old_part):
                 hashes.append(descriptor.chunks[number])
                 continue
         data = part.astype(_ELEMENT_TYPE, copy=False).tobytes()

@@ -1,41 +1,48 @@
 """Batches of samples: in memory, dense or sparse, and as the bytes that a contribution carries.
 
 Features are Q16 integers. On the wire a batch is the canonical array
-``[version, layout, samples, features, parts…, labels]`` whose parts are little-endian arrays:
-dense, one of int64 row by row; sparse, the rows' lengths (u32), the indices (u32, ascending within
-a row) and the values (int64). Labels are u32. Source: docs/spec/ml.md §3.
+``[version, layout, samples, features, parts…, kind, targets, groups]`` whose parts are
+little-endian arrays: dense, one of int64 row by row; sparse, the rows' lengths (u32), the indices
+(u32, ascending within a row) and the values (int64). Targets are u32 labels, int64 values or
+nothing, as ``kind`` says; groups are u16 or nothing. Source: docs/spec/ml.md §3.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from primitives.codec import decode, encode
-from primitives.errors import InvalidInputError
+from primitives.errors import InvalidInputError, InvariantViolationError
 from primitives.fields import FieldReader
 
 __all__ = [
     "FEATURES_MAX",
+    "Batch",
     "DenseSamples",
     "Integers",
     "Samples",
     "SparseSamples",
+    "TargetKind",
     "check_samples",
     "decode_batch",
     "encode_batch",
+    "get_features",
     "sample_count",
     "take_samples",
+    "widen",
 ]
 
 FEATURES_MAX: Final = 1 << 24
-_VERSION: Final = 1
+_VERSION: Final = 2
 _BATCH_BYTES_MAX: Final = 32 * 1024 * 1024
 _LABEL_MAX: Final = 2**32 - 1
-_FIELD_COUNTS: Final = {"dense": 6, "sparse": 8}
+_GROUP_MAX: Final = 2**16 - 1
+_FIELD_COUNTS: Final = {"dense": 8, "sparse": 10}
+_TARGET_TYPES: Final = {"labels": "<u4", "values": "<i8"}
 
 Integers: TypeAlias = NDArray[np.int64]
 
@@ -87,6 +94,31 @@ class SparseSamples:
 
 Samples: TypeAlias = DenseSamples | SparseSamples
 
+TargetKind: TypeAlias = Literal["labels", "values", "none"]
+"""What a batch says of each sample: its class, a number, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a contribution carries.
+
+    Parameters
+    ----------
+    samples
+        The features.
+    targets
+        int64[n]: classes, numbers in Q16, or zeros for ``none``.
+    kind
+        What the targets are.
+    groups
+        int64[n]: to which group (site, region, cohort) each sample belongs; None if it says none.
+    """
+
+    samples: Samples
+    targets: Integers
+    kind: TargetKind = "labels"
+    groups: Integers | None = None
+
 
 def sample_count(samples: Samples) -> int:
     """Return the number of samples."""
@@ -109,37 +141,39 @@ def take_samples(samples: Samples, rows: Integers) -> Samples:
     )
 
 
-def encode_batch(samples: Samples, labels: Integers) -> bytes:
+def encode_batch(
+    samples: Samples,
+    targets: Integers,
+    kind: TargetKind = "labels",
+    groups: Integers | None = None,
+) -> bytes:
     """Return the bytes of a batch; see the head of this file.
 
     Raises
     ------
     InvalidInputError
-        ``unknown_class`` for a label that no model can have: it would become another one.
+        ``unknown_class`` or ``unknown_group`` for a number that no model can have: it would become
+        another one.
     """
     count = sample_count(samples)
-    wrong = labels[(labels < 0) | (labels > _LABEL_MAX)]
-    if wrong.size:
-        raise InvalidInputError(
-            "unknown_class",
-            f"label {int(wrong[0])} does not lie in [0, {_LABEL_MAX}]",
-            field="labels",
-            value=int(wrong[0]),
-            limit=_LABEL_MAX,
-        )
-    label_bytes = labels.astype("<u4").tobytes()
+    if kind == "labels":
+        _check_fits(targets, _LABEL_MAX, "unknown_class", "label")
+    if groups is not None:
+        _check_fits(groups, _GROUP_MAX, "unknown_group", "group")
+    answers = b"" if kind == "none" else targets.astype(_TARGET_TYPES[kind]).tobytes()
+    end = (kind, answers, b"" if groups is None else groups.astype("<u2").tobytes())
     if isinstance(samples, DenseSamples):
         data = samples.features.astype("<i8").tobytes()
-        return encode((_VERSION, "dense", count, samples.feature_count, data, label_bytes))
+        return encode((_VERSION, "dense", count, samples.feature_count, data, *end))
     lengths = np.diff(samples.row_starts).astype("<u4").tobytes()
     indices = samples.indices.astype("<u4").tobytes()
     values = samples.values.astype("<i8").tobytes()
     fields = (_VERSION, "sparse", count, samples.feature_count, lengths, indices, values)
-    return encode((*fields, label_bytes))
+    return encode((*fields, *end))
 
 
-def decode_batch(data: bytes, *, samples_max: int = 1024) -> tuple[Samples, Integers]:
-    """Return the samples and labels, int64[n], of a batch.
+def decode_batch(data: bytes, *, samples_max: int = 1024) -> Batch:
+    """Return the batch whose bytes are ``data``.
 
     Parameters
     ----------
@@ -151,8 +185,8 @@ def decode_batch(data: bytes, *, samples_max: int = 1024) -> tuple[Samples, Inte
     Raises
     ------
     InvalidInputError
-        ``malformed_payload``, ``empty_batch`` or ``too_many_samples``. Whether features and labels
-        suit a model is the question of :func:`check_samples`.
+        ``malformed_payload``, ``empty_batch`` or ``too_many_samples``. Whether features and targets
+        suit a model is the question of :func:`ml_runtime.family.check_batch`.
     """
     try:
         value = decode(data, bytes_max=_BATCH_BYTES_MAX, depth_max=1)
@@ -216,7 +250,19 @@ def check_samples(samples: Samples, layout: str, feature_count: int, low: int, h
         )
 
 
-def _read_batch(reader: FieldReader, layout: str, samples_max: int) -> tuple[Samples, Integers]:
+def _check_fits(numbers: Integers, highest: int, code: str, what: str) -> None:
+    wrong = numbers[(numbers < 0) | (numbers > highest)]
+    if wrong.size:
+        raise InvalidInputError(
+            code,
+            f"{what} {int(wrong[0])} does not lie in [0, {highest}]",
+            field=f"{what}s",
+            value=int(wrong[0]),
+            limit=highest,
+        )
+
+
+def _read_batch(reader: FieldReader, layout: str, samples_max: int) -> Batch:
     reader.integer("version", _VERSION, _VERSION)
     reader.text("layout", 6)
     count = reader.integer("samples", 0, 2**31)
@@ -236,9 +282,29 @@ def _read_batch(reader: FieldReader, layout: str, samples_max: int) -> tuple[Sam
         if layout == "dense"
         else _read_sparse(reader, count, feature_count)
     )
-    labels = _read_integers(reader, "labels", "<u4", count)
+    batch = _read_targets(reader, samples, count)
     reader.end()
-    return samples, labels
+    return batch
+
+
+def _read_targets(reader: FieldReader, samples: Samples, count: int) -> Batch:
+    kind = reader.text("kind", 6)
+    if kind == "none":
+        reader.bytes("targets", 0)
+        targets = np.zeros(count, dtype=np.int64)
+    elif kind in _TARGET_TYPES:
+        targets = _read_integers(reader, "targets", _TARGET_TYPES[kind], count)
+    else:
+        raise _malformed(f"batch.kind must be labels, values or none, found {kind!r}")
+    groups = reader.bytes("groups", bytes_max=2 * count)
+    if groups and len(groups) != 2 * count:
+        raise _malformed(f"batch.groups has {len(groups)} bytes, expected 0 or {2 * count}")
+    return Batch(
+        samples,
+        targets,
+        kind,  # type: ignore[arg-type]
+        np.frombuffer(groups, dtype="<u2").astype(np.int64) if groups else None,
+    )
 
 
 def _read_dense(reader: FieldReader, count: int, feature_count: int) -> DenseSamples:
@@ -281,3 +347,24 @@ def _read_integers(reader: FieldReader, name: str, kind: str, count: int) -> Int
 
 def _malformed(message: str) -> InvalidInputError:
     return InvalidInputError("malformed_payload", message, field="payload")
+
+
+def widen(batch: Batch, feature_count: int) -> Batch:
+    """Return a sparse batch for a model that has got more features since; none of them is there."""
+    samples = batch.samples
+    if not isinstance(samples, SparseSamples) or samples.feature_count >= feature_count:
+        return batch
+    return replace(batch, samples=replace(samples, feature_count=feature_count))
+
+
+def get_features(samples: Samples) -> Integers:
+    """Return the rows of dense samples.
+
+    Raises
+    ------
+    InvariantViolationError
+        For sparse samples: a family that takes dense ones only was handed them unchecked.
+    """
+    if not isinstance(samples, DenseSamples):
+        raise InvariantViolationError("sparse samples reached a family that takes dense ones only")
+    return samples.features

@@ -12,7 +12,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EXP2_TABLE", "LOG2_TABLE", "TABLES_SHA256"]
+__all__ = ["EXP2_TABLE", "LOG2_E", "LOG2_TABLE", "TABLES_SHA256"]
+
+LOG2_E: Final = 94548
+"""log2(e) in Q16: turns the exponential of a softmax into a power of two."""
 
 TABLES_SHA256: Final = "565589137e3185eb1357f035762091425babcdc9e62e4bd37b90227a4a202df0"
 """SHA-256 over the entries of both tables as little-endian int64, the logarithm first."""

@@ -8,9 +8,23 @@ from typing import Any, Final
 
 from numba.core import event
 
-__all__ = ["warm_up"]
+__all__ = ["KERNEL_FILES", "warm_up"]
 
-_MODULES: Final = ("ml_runtime.kernels",)
+_PACKAGE: Final = "ml_runtime.kernels"
+
+KERNEL_FILES: Final = (
+    "scalars",
+    "linear",
+    "sums",
+    "gradient",
+    "bayes",
+    "network",
+    "neighbours",
+    "exact",
+    "clusters",
+    "trees",
+)
+"""The files of kernels, each after those that it calls."""
 
 
 class _CompilationListener(event.Listener):
@@ -22,7 +36,7 @@ class _CompilationListener(event.Listener):
     def on_start(self, event: Any) -> None:
         function = event.data["dispatcher"].py_func
         # The compiler also reports the functions of its own that a kernel calls.
-        if function.__module__ in _MODULES:
+        if function.__module__.startswith(_PACKAGE):
             self._progress(function.__name__)
 
     def on_end(self, event: Any) -> None:
@@ -33,7 +47,9 @@ def _ignore(_name: str) -> None:
     """Take a name and do nothing."""
 
 
-def warm_up(progress: Callable[[str], None] = _ignore) -> int:
+def warm_up(
+    progress: Callable[[str], None] = _ignore, *, on_file: Callable[[str], None] = _ignore
+) -> int:
     """Make every kernel ready to be called; return how many there are.
 
     Kernels have explicit signatures, so loading their module compiles them: seconds the first time
@@ -44,6 +60,13 @@ def warm_up(progress: Callable[[str], None] = _ignore) -> int:
     progress
         Called with the name of each kernel that has to be compiled, just before it is; not called
         for those that come from the compiler's cache.
+    on_file
+        Called with the name of each of `KERNEL_FILES` when it is ready.
     """
+    count = 0
     with event.install_listener("numba:compile", _CompilationListener(progress)):
-        return sum(len(importlib.import_module(name).__all__) for name in _MODULES)
+        for name in KERNEL_FILES:
+            module = importlib.import_module(f"{_PACKAGE}.{name}")
+            count += sum(hasattr(each, "py_func") for each in vars(module).values())
+            on_file(name)
+    return count

@@ -359,6 +359,15 @@ def model_create(
     create_model(url, key, file, output)
 
 
+@model_commands.command("families")
+@handles_problems
+def model_families(url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT) -> None:
+    """List the families of models that can be created."""
+    from node.commands.models import list_families
+
+    list_families(url, output)
+
+
 @model_commands.command("list")
 @handles_problems
 def model_list(url: Url = DEFAULT_URL, output: Output = OutputFormat.TEXT) -> None:

@@ -6,7 +6,7 @@
 
 from primitives.errors import InvalidInputError
 from primitives.keys import PrivateKey
-from quorate.bodies import Incentive
+from quorate.bodies import Incentive, Policies
 from quorate.client import Client
 from quorate.errors import (
     ClientError,
@@ -24,6 +24,7 @@ __all__ = [
     "InvalidInputError",
     "NotFinalError",
     "NotFoundError",
+    "Policies",
     "PrivateKey",
     "RefusedError",
     "TransactionFailedError",

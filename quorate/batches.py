@@ -1,7 +1,8 @@
-"""From the arrays that people have to samples and tensors.
+"""From the arrays and texts that people have to samples and tensors.
 
 Dense is whatever numpy reads as rows of numbers; sparse is whatever has ``tocsr``, as the matrices
-of SciPy do, which is not needed otherwise.
+of SciPy do, which is not needed otherwise. Texts and categories are encoded here also for a
+prediction, so that they never leave the client.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml_runtime.encoders import Encoder
-from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples
+from ml_runtime.encoders import Encoder, from_q16
+from ml_runtime.fixed_point import ONE
+from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples, TargetKind
 from primitives.errors import InvalidInputError
 
-__all__ = ["encode_labels", "encode_samples", "make_tensors"]
+__all__ = ["encode_groups", "encode_samples", "encode_targets", "make_tensors"]
+
+VALUE_MAX = 1024
+"""Largest absolute number that a model of numbers learns."""
 
 
 def encode_samples(features: Any, layout: str, feature_count: int, encoder: Encoder) -> Samples:
@@ -24,7 +29,8 @@ def encode_samples(features: Any, layout: str, feature_count: int, encoder: Enco
 
     Parameters
     ----------
-    features : n rows of `feature_count` numbers, or a sparse matrix of that shape.
+    features : n rows of `feature_count` numbers, or a sparse matrix of that shape; n texts or rows
+        of categories if that is what the encoder takes.
     layout : ``dense`` or ``sparse``, of the model.
     feature_count : of the model.
     encoder : of the model.
@@ -32,11 +38,15 @@ def encode_samples(features: Any, layout: str, feature_count: int, encoder: Enco
     Raises
     ------
     InvalidInputError
-        ``wrong_feature_count``, ``malformed``, ``feature_not_finite`` or ``feature_out_of_range``.
+        ``wrong_feature_count``, ``malformed``, ``feature_not_finite``, ``feature_out_of_range`` or
+        another that the encoder raises.
     """
+    if encoder.takes in ("texts", "categories"):
+        samples = encoder.encode_rows(_read_list(features))
+        return samples if layout == "sparse" else _to_dense(samples)
     if _is_sparse(features):
-        row_starts, indices, values = _read_sparse(features, feature_count)
-        if layout == "sparse":
+        if layout == "sparse" and encoder.takes == "numbers":
+            row_starts, indices, values = _read_sparse(features, feature_count)
             # A zero that rounding made is not stored, so that equal samples are equal bytes.
             return _drop_zeros(row_starts, indices, encoder.encode(values), feature_count)
         features = features.toarray()
@@ -50,51 +60,118 @@ def encode_samples(features: Any, layout: str, feature_count: int, encoder: Enco
     )
 
 
-def encode_labels(labels: Any, class_names: Sequence[str], count: int) -> Integers:
-    """Return labels, class numbers or names, as class numbers.
+def encode_targets(
+    labels: Any, task: str, class_names: Sequence[str], count: int
+) -> tuple[TargetKind, Integers]:
+    """Return what a batch says of its samples, as a model for a task learns it.
+
+    Parameters
+    ----------
+    labels : class numbers or names; numbers; None where there is no right answer.
+    task : ``classification``, ``regression`` or another.
+    class_names : of the model.
+    count : of the samples.
 
     Raises
     ------
     InvalidInputError
-        ``unknown_class``, or ``malformed`` when there is not one for each sample.
+        ``unknown_class``, ``target_out_of_range``, or ``malformed`` when there is not one for each
+        sample, or any for a model that takes none.
     """
-    given = np.asarray(labels)
+    if task == "classification":
+        return "labels", _encode_names(labels, class_names, count, "labels", "class")
+    if task == "regression":
+        return "values", _encode_values(labels, count)
+    if labels is not None:
+        raise InvalidInputError("malformed", f"a model for {task} takes no labels", field="labels")
+    return "none", np.zeros(count, dtype=np.int64)
+
+
+def encode_groups(groups: Any, names: Sequence[str], count: int) -> Integers:
+    """Return groups, by number or name, as numbers; raises as `encode_targets`."""
+    return _encode_names(groups, names, count, "groups", "group")
+
+
+def _encode_values(values: Any, count: int) -> Integers:
+    try:
+        given: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            "malformed", f"labels must be numbers: {error}", field="labels"
+        ) from error
+    _check_one_each(given, count, "labels")
+    if not np.isfinite(given).all() or (count and float(np.abs(given).max()) > VALUE_MAX):
+        raise InvalidInputError(
+            "target_out_of_range",
+            f"labels must be finite and at most {VALUE_MAX} in absolute value",
+            field="labels",
+            limit=VALUE_MAX,
+        )
+    return np.floor(given * ONE + 0.5).astype(np.int64)
+
+
+def _check_one_each(given: NDArray[Any], count: int, field: str) -> None:
     if given.ndim != 1 or len(given) != count:
         raise InvalidInputError(
             "malformed",
-            f"labels must be one for each of the {count} samples, found shape {given.shape}",
-            field="labels",
+            f"{field} must be one for each of the {count} samples, found shape {given.shape}",
+            field=field,
             value=str(given.shape),
             limit=count,
         )
+
+
+def _encode_names(
+    labels: Any, class_names: Sequence[str], count: int, field: str, what: str
+) -> Integers:
+    given = np.asarray(labels)
+    _check_one_each(given, count, field)
     if given.dtype.kind in "US":
         numbers = {name: number for number, name in enumerate(class_names)}
         unknown = next((str(name) for name in given if str(name) not in numbers), None)
         if unknown is not None:
-            raise _unknown_class(unknown, ", ".join(class_names))
+            raise _unknown(what, unknown, ", ".join(class_names))
         return np.array([numbers[str(name)] for name in given], dtype=np.int64)
     if given.dtype.kind not in "iu":
         raise InvalidInputError(
             "malformed",
-            f"labels must be class numbers or names, found {given.dtype}",
-            field="labels",
+            f"{field} must be numbers or names of a {what}, found {given.dtype}",
+            field=field,
         )
     if count and not 0 <= int(given.min()) <= int(given.max()) < len(class_names):
         wrong = int(given.min()) if int(given.min()) < 0 else int(given.max())
-        raise _unknown_class(wrong, f"0 to {len(class_names) - 1}")
+        raise _unknown(what, wrong, f"0 to {len(class_names) - 1}")
     return given.astype(np.int64)
 
 
-def make_tensors(features: Any, feature_count: int) -> list[dict[str, Any]]:
-    """Return features as the input tensors of a prediction; the node encodes them."""
+def make_tensors(
+    features: Any, layout: str, feature_count: int, encoder: Encoder
+) -> list[dict[str, Any]]:
+    """Return features as the input tensors of a prediction; the node encodes numbers.
+
+    Parameters and refusals are those of `encode_samples`.
+    """
+    if encoder.takes in ("texts", "categories"):
+        samples = encode_samples(features, layout, feature_count, encoder)
+        if isinstance(samples, DenseSamples):
+            return [_make_tensor("features", "FP64", from_q16(samples.features))]
+        return _make_entries(samples.row_starts, samples.indices, from_q16(samples.values))
+    if _is_sparse(features) and encoder.takes == "rows":
+        # Such an encoder makes something of zeros too.
+        features = features.toarray()
     if _is_sparse(features):
-        row_starts, indices, values = _read_sparse(features, feature_count)
-        return [
-            _make_tensor("indices", "INT64", indices),
-            _make_tensor("values", "FP64", values),
-            _make_tensor("row_starts", "INT64", row_starts),
-        ]
+        return _make_entries(*_read_sparse(features, feature_count))
     return [_make_tensor("features", "FP64", _read_rows(features, feature_count))]
+
+
+def _make_entries(
+    row_starts: Integers, indices: Integers, values: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    return [
+        _make_tensor("indices", "INT64", indices),
+        _make_tensor("values", "FP64", values),
+        _make_tensor("row_starts", "INT64", row_starts),
+    ]
 
 
 def _make_tensor(name: str, datatype: str, array: NDArray[Any]) -> dict[str, Any]:
@@ -104,6 +181,18 @@ def _make_tensor(name: str, datatype: str, array: NDArray[Any]) -> dict[str, Any
         "shape": list(array.shape),
         "data": array.reshape(-1).tolist(),
     }
+
+
+def _read_list(features: Any) -> Any:
+    """Return arrays and columns of tables as lists, whose rows are lists too."""
+    return features.tolist() if hasattr(features, "tolist") else features
+
+
+def _to_dense(samples: SparseSamples) -> DenseSamples:
+    features = np.zeros((len(samples.row_starts) - 1, samples.feature_count), dtype=np.int64)
+    rows = np.repeat(np.arange(len(features)), np.diff(samples.row_starts))
+    features[rows, samples.indices] = samples.values
+    return DenseSamples(features)
 
 
 def _is_sparse(features: Any) -> bool:
@@ -175,11 +264,11 @@ def _check_feature_count(given: int, wanted: int) -> None:
         )
 
 
-def _unknown_class(value: object, known: str) -> InvalidInputError:
+def _unknown(what: str, value: object, known: str) -> InvalidInputError:
     return InvalidInputError(
-        "unknown_class",
-        f"class {value} is unknown, the model has {known}",
-        field="labels",
+        f"unknown_{what}",
+        f"{what} {value} is unknown, the model has {known}",
+        field="labels" if what == "class" else "groups",
         value=value,
         limit=known,
     )

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ledger.model_policies import DETECTORS, DRIFT_POLICIES, GROWTH_POLICIES, ModelPolicies
 from ledger.model_records import decode_description
-from ml_runtime.encoders import Encoder
+from ml_runtime.encoders import Encoder, ScaleEncoder
 from ml_runtime.fixed_point import ONE
 from ml_runtime.spec import make_spec
 from primitives.accounts import account_from_text
 from primitives.codec import Encodable, decode, encode
+from primitives.errors import InvalidInputError
 
 __all__ = [
     "CLAIM",
@@ -35,6 +37,7 @@ __all__ = [
     "WITHDRAW_PROPOSAL",
     "Incentive",
     "ModelDefinition",
+    "Policies",
     "make_create_model",
     "make_encoder",
     "make_transfer",
@@ -91,14 +94,59 @@ class Incentive:
         ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What an owner decides about a model's life.
+
+    Parameters
+    ----------
+    growth : who may add classes and features: ``fixed`` (nobody), ``owner`` or ``contributors``.
+    detector : what watches for drift: ``none``, ``ddm`` or ``page_hinkley``.
+    drift : what happens on a drift: ``note``, ``decay``, ``fork`` or ``revert``.
+    decay_shift : with ``decay``, all sums keep (2^shift - 1) / 2^shift of what they were.
+    checkpoint_interval : the parameters of every so-manieth version are stored.
+    versions_kept : how many of the newest versions can be asked for; 0 means all.
+    """
+
+    growth: str = "fixed"
+    detector: str = "none"
+    drift: str = "note"
+    decay_shift: int = 1
+    checkpoint_interval: int = 1
+    versions_kept: int = 0
+
+    def to_record(self) -> ModelPolicies:
+        """Return them as the ledger keeps them; raises ``malformed`` for an unknown name."""
+        return ModelPolicies(
+            growth=_place_of(self.growth, GROWTH_POLICIES, "growth"),
+            detector=_place_of(self.detector, DETECTORS, "detector"),
+            drift=_place_of(self.drift, DRIFT_POLICIES, "drift"),
+            decay_shift=self.decay_shift,
+            checkpoint_interval=self.checkpoint_interval,
+            versions_kept=self.versions_kept,
+        )
+
+
+def _place_of(name: str, names: tuple[str, ...], field: str) -> int:
+    if name not in names:
+        raise InvalidInputError(
+            "malformed",
+            f"policies.{field} must be one of {', '.join(names)}, found {name!r}",
+            field=f"policies.{field}",
+            value=name,
+            limit=", ".join(names),
+        )
+    return names.index(name)
+
+
 def make_transfer(recipient: str, amount: int) -> list[Encodable]:
     """Return the body of a transfer; raises `InvalidInputError` for what is no account."""
     return [account_from_text(recipient), amount]
 
 
-def make_encoder(scale: float, offset: float) -> Encoder:
+def make_encoder(scale: float, offset: float) -> ScaleEncoder:
     """Return the encoder that multiplies by a scale and adds an offset."""
-    return Encoder(scale=round(scale * ONE), offset=round(offset * ONE))
+    return ScaleEncoder(scale=round(scale * ONE), offset=round(offset * ONE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +164,9 @@ class ModelDefinition:
     description: str
     licence: str
     guidelines: str
+    groups: Sequence[str] = ()
+    tensors: Mapping[str, tuple[int, ...]] | None = None
+    policies: Policies | None = None
 
 
 def make_create_model(definition: ModelDefinition) -> list[Encodable]:
@@ -133,6 +184,7 @@ def make_create_model(definition: ModelDefinition) -> list[Encodable]:
         definition.feature_count,
         len(definition.class_names),
         definition.parameters,
+        definition.tensors,
     )
     body: list[Encodable] = [
         definition.name,
@@ -143,6 +195,8 @@ def make_create_model(definition: ModelDefinition) -> list[Encodable]:
         definition.incentive.to_fields(),
         definition.licence,
         definition.guidelines,
+        list(definition.groups),
+        (definition.policies or Policies()).to_record().to_fields(),
     ]
     # Read as the ledger will read it, so that a mistake is named before anything is sent.
     decode_description(decode(encode(body), bytes_max=MESSAGE_BYTES_MAX))

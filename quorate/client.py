@@ -17,16 +17,18 @@ from typing import Any, Self
 
 import httpx
 
+from ml_runtime.encoders import Encoder
 from ml_runtime.samples import encode_batch, sample_count
 from primitives.codec import Encodable
 from primitives.errors import InvalidInputError
 from primitives.keys import PrivateKey
 from quorate import bodies
-from quorate.batches import encode_labels, encode_samples, make_tensors
-from quorate.bodies import Incentive, ModelDefinition
+from quorate.batches import encode_groups, encode_samples, encode_targets, make_tensors
+from quorate.bodies import Incentive, ModelDefinition, Policies
 from quorate.connection import Connection
 from quorate.errors import NotFinalError, NotFoundError, TransactionFailedError
 from quorate.governance import Governance
+from quorate.lifecycle import Lifecycle
 from quorate.records import (
     Account,
     Block,
@@ -45,6 +47,15 @@ PAGE_LIMIT = 200
 WAIT_S_DEFAULT = 30.0
 WAIT_S_PER_REQUEST = 20.0
 POLL_PAUSE_S = 0.05
+
+OUTPUTS = {
+    "classification": ("label", "class_name", "probabilities"),
+    "regression": ("value",),
+    "clustering": ("label", "probabilities"),
+    "outliers": ("score",),
+}
+"""What a prediction asks for, by what the model is for."""
+
 PRICE_PER_WEIGHT_MAX = 3600
 """A sample's price is at most this times the model's weight: right after another update."""
 
@@ -85,6 +96,17 @@ class Client:
             key = private_key if isinstance(private_key, PrivateKey) else PrivateKey(private_key)
             self._sender = Sender(self._connection, key, fee_limit=fee_limit, account=account)
         self._models: dict[str, Model] = {}
+        self.governance = Governance(
+            self._connection,
+            self._get_sender,
+            lambda kind, body: self._submit(kind, body, wait=True),
+        )
+        """Members, proposals, votes and keys."""
+        self.lifecycle = Lifecycle(
+            self._connection,
+            lambda kind, body, data: self._submit(kind, body, data=data, wait=True),
+        )
+        """What the owner of a model does with it."""
 
     def __enter__(self) -> Self:
         return self
@@ -100,15 +122,6 @@ class Client:
     def close(self) -> None:
         """Close the connections that are kept open."""
         self._connection.close()
-
-    @property
-    def governance(self) -> Governance:
-        """Members, proposals, votes and keys."""
-        return Governance(
-            self._connection,
-            self._get_sender,
-            lambda kind, body: self._submit(kind, body, wait=True),
-        )
 
     def status(self) -> Status:
         """Return where the chain stands, as the node sees it."""
@@ -197,7 +210,7 @@ class Client:
         ----------
         model : name of the model.
         features : rows of numbers, shape (n_samples, n_features), or a SciPy sparse matrix, which
-            only a sparse model takes.
+            only a sparse model takes; or what else the model's encoder takes.
         version : which version answers; else the one in force.
         height : the version in force after that block answers.
 
@@ -213,8 +226,10 @@ class Client:
         if version is not None:
             path += f"/versions/{version}"
         body = {
-            "inputs": make_tensors(features, described.feature_count),
-            "outputs": [{"name": "label"}, {"name": "class_name"}, {"name": "probabilities"}],
+            "inputs": make_tensors(
+                features, described.layout, described.feature_count, described.encoder
+            ),
+            "outputs": [{"name": name} for name in OUTPUTS.get(described.task, ())],
         }
         answer = self._connection.post(f"{path}/infer", body, {"height": height})
         return Prediction.from_json(answer)
@@ -229,15 +244,19 @@ class Client:
         *,
         family: str,
         feature_count: int,
-        class_names: Sequence[str],
+        class_names: Sequence[str] = (),
         layout: str = "dense",
         parameters: Mapping[str, int] | None = None,
         scale: float = 1.0,
         offset: float = 0.0,
+        encoder: Encoder | None = None,
         incentive: Incentive | None = None,
         description: str = "",
         licence: str = "",
         guidelines: str = "",
+        groups: Sequence[str] = (),
+        tensors: Mapping[str, tuple[int, ...]] | None = None,
+        policies: Policies | None = None,
         wait: bool = True,
     ) -> Transaction:
         """Create a model; this account becomes its owner.
@@ -245,14 +264,18 @@ class Client:
         Parameters
         ----------
         name : 1 to 63 of ``a-z 0-9 -``; also its identifier.
-        family : ``averaged_perceptron``, ``multinomial_naive_bayes`` or ``nearest_centroid``.
+        family : one of ``GET /api/v1/families``: ``softmax_regression``, ``ridge`` and so on.
         feature_count : numbers of a sample.
-        class_names : one for each class, distinct.
+        class_names : one for each class, distinct; none for a model of numbers, groups or outliers.
         layout : ``dense`` or ``sparse``.
         parameters : settings of the family.
         scale, offset : a feature x enters the model as x · scale + offset.
+        encoder : how inputs of another kind enter it, in place of scale and offset.
         incentive : what contributions cost and earn; karma alone if left out.
         description, licence, guidelines : for people; the licence is an SPDX expression.
+        groups : sites, regions or cohorts that samples may name; accuracy is counted for each.
+        tensors : names and shapes, for the family ``external_tensors`` alone.
+        policies : how it may grow, what a drift does, which versions are kept.
         wait : return only once the model exists.
         """
         definition = ModelDefinition(
@@ -262,11 +285,14 @@ class Client:
             class_names=tuple(class_names),
             layout=layout,
             parameters=parameters or {},
-            encoder=bodies.make_encoder(scale, offset),
+            encoder=encoder or bodies.make_encoder(scale, offset),
             incentive=incentive or Incentive(),
             description=description,
             licence=licence,
             guidelines=guidelines,
+            groups=tuple(groups),
+            tensors=tensors,
+            policies=policies,
         )
         return self._submit(bodies.CREATE_MODEL, bodies.make_create_model(definition), wait=wait)
 
@@ -274,8 +300,9 @@ class Client:
         self,
         model: str,
         features: Any,
-        labels: Any,
+        labels: Any = None,
         *,
+        groups: Any = None,
         max_deposit: int | None = None,
         wait: bool = True,
     ) -> Transaction:
@@ -285,8 +312,10 @@ class Client:
         ----------
         model : name of the model.
         features : rows of numbers, shape (n_samples, n_features), or a SciPy sparse matrix; as many
-            samples as the network allows, 1,024 by default.
-        labels : one class number or class name for each sample.
+            samples as the network allows, 1,024 by default; or what else the model's encoder takes.
+        labels : one class number or class name for each sample; one number for a model of numbers;
+            left out for a model of groups or outliers.
+        groups : to which of the model's groups each sample belongs, by number or name.
         max_deposit : most that may be held as deposit for all samples together; if left out, the
             most that the model's terms can ever ask for.
         wait : return only once the model has learnt them.
@@ -295,18 +324,20 @@ class Client:
         ------
         InvalidInputError
             ``wrong_feature_count``, ``feature_not_finite``, ``feature_out_of_range``,
-            ``unknown_class`` or ``malformed``: nothing was sent.
+            ``unknown_class``, ``unknown_group`` or ``malformed``: nothing was sent.
         """
         described = self._get_model(model)
         samples = encode_samples(
             features, described.layout, described.feature_count, described.encoder
         )
         count = sample_count(samples)
-        numbers = encode_labels(labels, described.class_names, count)
+        kind, targets = encode_targets(labels, described.task, described.class_names, count)
+        sites = None if groups is None else encode_groups(groups, described.groups, count)
         if max_deposit is None:
             max_deposit = described.incentive.weight * PRICE_PER_WEIGHT_MAX * count
         body: list[Encodable] = [model, max_deposit, count]
-        return self._submit(bodies.CONTRIBUTE, body, data=encode_batch(samples, numbers), wait=wait)
+        data = encode_batch(samples, targets, kind, sites)
+        return self._submit(bodies.CONTRIBUTE, body, data=data, wait=wait)
 
     def refund(
         self, model: str, sequence: int, samples: Sequence[int] = (), *, wait: bool = True
@@ -350,10 +381,12 @@ class Client:
         return self._sender
 
     def _get_model(self, name: str) -> Model:
-        """Return what never changes of a model, asked for once."""
+        """Return what a model is; asked for once, unless classes and features may be added."""
         known = self._models.get(name)
         if known is None:
-            known = self._models[name] = self.model(name)
+            known = self.model(name)
+            if known.raw["policies"]["growth"] == "fixed":
+                self._models[name] = known
         return known
 
     def _list(self, path: str, limit: int | None) -> Iterator[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from ml_runtime.encoders import Encoder
+from ml_runtime.encoders import Encoder, decode_encoder
 from quorate.bodies import Incentive
 
 __all__ = [
@@ -166,6 +166,8 @@ class Model:
     encoder: Encoder
     incentive: Incentive
     licence: str
+    task: str
+    groups: tuple[str, ...]
     version: int
     contributions: int
     samples: int
@@ -175,7 +177,7 @@ class Model:
     @classmethod
     def from_json(cls, body: Json) -> Self:
         """Return the record of an answer."""
-        encoder, terms, progress = body["encoder"], body["incentive"], body["progress"]
+        terms, progress = body["incentive"], body["progress"]
         return cls(
             name=body["name"],
             owner=body["owner"],
@@ -183,7 +185,7 @@ class Model:
             layout=body["layout"],
             feature_count=body["feature_count"],
             class_names=tuple(body["class_names"]),
-            encoder=Encoder(scale=encoder["scale"], offset=encoder["offset"]),
+            encoder=decode_encoder(body["encoder"]),
             incentive=Incentive(
                 mechanism=terms["mechanism"],
                 weight=int(terms["weight"]),
@@ -192,6 +194,8 @@ class Model:
                 any_wait_ms=terms["any_wait_ms"],
             ),
             licence=body["licence"],
+            task=body["task"],
+            groups=tuple(body["groups"]),
             version=progress["version"],
             contributions=progress["contributions"],
             samples=progress["samples"],
@@ -210,6 +214,8 @@ class Version:
     timestamp_ms: int
     samples: int
     accuracy: float | None
+    mean_loss: float | None
+    origin: str
     digest: str
 
     @classmethod
@@ -222,6 +228,8 @@ class Version:
             timestamp_ms=body["timestamp_ms"],
             samples=body["samples"],
             accuracy=body["accuracy"],
+            mean_loss=body["mean_loss"],
+            origin=body["origin"],
             digest=body["digest"],
         )
 
@@ -266,9 +274,11 @@ class Prediction:
 
     Parameters
     ----------
-    labels : class number of each sample.
-    class_names : the same by name.
-    probabilities : per sample, one number for each class; they add up to about 1.
+    labels : class or group number of each sample; empty for a model of numbers or outliers.
+    class_names : the same by name; empty without classes.
+    probabilities : per sample, one number for each class, group or part of a mixture; they add up
+        to about 1.
+    values : per sample, the number that is predicted, or how unusual the sample is.
     model, version : what predicted.
     height, state_root : the final block whose state it was, and the root that certifies it.
     """
@@ -276,6 +286,7 @@ class Prediction:
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
     probabilities: tuple[tuple[float, ...], ...]
+    values: tuple[float, ...]
     model: str
     version: int
     height: int
@@ -283,19 +294,25 @@ class Prediction:
 
     @classmethod
     def from_json(cls, body: Json) -> Self:
-        """Return the record of an answer that holds labels, class names and probabilities."""
+        """Return the record of an answer; which outputs it holds depends on the model's task."""
         outputs = {tensor["name"]: tensor for tensor in body["outputs"]}
-        flat = outputs["probabilities"]["data"]
-        width = outputs["probabilities"]["shape"][1]
+        shares = outputs.get("probabilities") or outputs.get("responsibilities")
         parameters = body["parameters"]
         return cls(
-            labels=tuple(outputs["label"]["data"]),
-            class_names=tuple(outputs["class_name"]["data"]),
-            probabilities=tuple(
-                tuple(flat[start : start + width]) for start in range(0, len(flat), width)
-            ),
+            labels=_get_data(outputs, "label"),
+            class_names=_get_data(outputs, "class_name"),
+            probabilities=() if shares is None else _cut_rows(shares["data"], shares["shape"][1]),
+            values=_get_data(outputs, "value") or _get_data(outputs, "score"),
             model=body["model_name"],
             version=parameters["version"],
             height=parameters["height"],
             state_root=parameters["state_root"],
         )
+
+
+def _get_data(outputs: Mapping[str, Json], name: str) -> tuple[Any, ...]:
+    return tuple(outputs[name]["data"]) if name in outputs else ()
+
+
+def _cut_rows(flat: list[float], width: int) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(flat[start : start + width]) for start in range(0, len(flat), width))

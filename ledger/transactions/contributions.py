@@ -8,7 +8,7 @@ Source: docs/spec/ledger.md §7.3, docs/spec/incentives.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
@@ -32,7 +32,9 @@ from ledger.contribution_records import (
 from ledger.errors import TransactionFailedError
 from ledger.governance import require_role
 from ledger.model_records import (
+    LOSS_SUM_MAX,
     Model,
+    ModelDescription,
     ModelProgress,
     check_model_name,
     decode_model,
@@ -43,18 +45,27 @@ from ledger.model_records import (
     overall_karma_key,
     read_karma,
 )
+from ledger.model_tally import (
+    CLASSES_MAX,
+    GroupCounts,
+    count_groups,
+    model_tally_key,
+    read_tally,
+)
 from ledger.parameters import Parameters
 from ledger.schema import AMOUNT_MAX, StateReader
 from ledger.transaction import Transaction
 from ledger.transactions.kind import ExecutionContext
-from ml_runtime.family import check_batch, learn_and_evaluate
+from ml_runtime.evaluation import Evaluation, count_by, find_agreed, learn_and_evaluate
+from ml_runtime.family import Task, check_batch
 from ml_runtime.registry import get_family
 from ml_runtime.samples import (
+    Batch,
     DenseSamples,
-    Integers,
     Samples,
     decode_batch,
     sample_count,
+    widen,
 )
 from primitives.accounts import AccountId
 from primitives.codec import Encodable, Value
@@ -73,8 +84,6 @@ __all__ = [
 
 _BATCH_MEMO: Final = "batch"
 _MODEL_NAME_BYTES: Final = 64
-
-Batch: TypeAlias = tuple[Samples, Integers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +174,7 @@ class ContributeKind:
         batch = decode_batch(
             transaction.payload.data, samples_max=parameters.samples_per_contribution_max
         )
-        count = sample_count(batch[0])
+        count = sample_count(batch.samples)
         if count != body.samples:
             raise InvalidInputError(
                 "malformed_payload",
@@ -196,33 +205,37 @@ class ContributeKind:
         TransactionFailedError
             ``role_needed``, ``unknown_model``, what the batch does not suit
             (``wrong_feature_count``, ``feature_out_of_range``, ``unknown_class``,
-            ``wrong_layout``),
+            ``wrong_layout``, ``wrong_targets``, ``target_out_of_range``, ``unknown_group``),
             ``insufficient_deposit`` or ``insufficient_balance``.
         """
         require_role(context, context.sender, context.parameters.contribute_roles)
         model = _get_model(context, body.model)
         progress = _get_progress(context, body.model)
-        samples, labels = _batch_of(context, transaction)
         spec = model.description.spec
+        batch = widen(_batch_of(context, transaction), spec.feature_count)
         family = get_family(spec.family)
         try:
-            check_batch(family, spec, samples, labels)
+            check_batch(family, spec, batch.samples, batch.targets)
+            _check_targets(family.task(spec), batch)
+            _check_groups(model.description, batch)
         except InvalidInputError as error:
             raise TransactionFailedError(error.code, error.message) from error
         share = _take_deposit(context, model, progress, body)
         sequence = progress.contributions
-        predictions = learn_and_evaluate(
-            family, spec, context.change_model(body.model), samples, labels
-        )
-        correct = int(np.count_nonzero(predictions == labels))
+        evaluation = learn_and_evaluate(family, spec, context.change_model(body.model), batch)
+        correct = evaluation.correct
+        by_class, by_group = _count(model.description, batch, evaluation)
         contribution = Contribution(
             transaction_id=context.transaction_id,
             contributor=context.sender,
             depositor=context.payer,
             height=context.height,
             timestamp_ms=context.timestamp_ms,
-            entries=_count_entries(samples),
+            entries=_count_entries(batch.samples),
             correct=correct,
+            loss=evaluation.loss,
+            by_class=by_class,
+            by_group=by_group,
             book=open_book(body.samples, share),
         )
         context.put(contribution_key(body.model, sequence), contribution)
@@ -233,9 +246,13 @@ class ContributeKind:
             samples=progress.samples + body.samples,
             correct=progress.correct + correct,
             judged=progress.judged + body.samples,
+            loss=max(-LOSS_SUM_MAX, min(LOSS_SUM_MAX, progress.loss + evaluation.loss)),
         )
         context.put(model_progress_key(body.model), after)
-        context.note_progress(body.model, after.samples, after.correct, after.judged)
+        if by_class or by_group:
+            tally = read_tally(context, body.model).add(by_class, by_group)
+            context.put(model_tally_key(body.model), tally)
+        context.note_progress(body.model, after)
         return [sequence, share, share * body.samples, correct, body.samples]
 
 
@@ -422,6 +439,50 @@ def _batch_of(context: ExecutionContext, transaction: Transaction) -> Batch:
     return decode_batch(data, samples_max=SAMPLES_MAX)
 
 
+def _check_targets(task: Task, batch: Batch) -> None:
+    """Refuse a batch that says of its samples what the model does not learn."""
+    wanted = {"classification": "labels", "regression": "values"}.get(task, "none")
+    if task == "none":
+        raise InvalidInputError(
+            "wrong_targets", "the model learns from updates, not from samples", field="payload"
+        )
+    if batch.kind != wanted:
+        raise InvalidInputError(
+            "wrong_targets",
+            f"the batch says {batch.kind} of its samples, a model for {task} learns from {wanted}",
+            field="payload.kind",
+            value=batch.kind,
+            limit=wanted,
+        )
+
+
+def _check_groups(description: ModelDescription, batch: Batch) -> None:
+    """Refuse samples of a group that the model does not name."""
+    if batch.groups is not None and int(batch.groups.max()) >= len(description.groups):
+        raise InvalidInputError(
+            "unknown_group",
+            f"group {int(batch.groups.max())} is unknown, the model names"
+            f" {len(description.groups)} groups",
+            field="payload.groups",
+            value=int(batch.groups.max()),
+            limit=len(description.groups) - 1,
+        )
+
+
+def _count(
+    description: ModelDescription, batch: Batch, evaluation: Evaluation
+) -> tuple[GroupCounts, GroupCounts]:
+    """Return how the classes and the groups of a batch were judged."""
+    classes = description.spec.class_count
+    by_class: GroupCounts = ()
+    if 0 < classes <= CLASSES_MAX:
+        by_class = count_groups(*count_by(batch.targets, evaluation.agreed, classes))
+    if batch.groups is None:
+        return by_class, ()
+    counts = count_by(batch.groups, evaluation.agreed, len(description.groups))
+    return by_class, count_groups(*counts)
+
+
 def _count_entries(samples: Samples) -> int:
     if isinstance(samples, DenseSamples):
         return samples.features.size
@@ -485,12 +546,12 @@ def _select(body: Judgement, contribution: Contribution) -> int:
 
 def _find_agreed(context: ExecutionContext, model: Model, contribution: Contribution) -> int:
     """Return the set of samples whose label the model predicts now."""
-    samples, labels = decode_batch(
-        context.read_payload(contribution.transaction_id), samples_max=SAMPLES_MAX
-    )
+    data = context.read_payload(contribution.transaction_id)
+    batch = decode_batch(data, samples_max=SAMPLES_MAX)
     spec = model.description.spec
-    state = context.read_model(model.description.name)
-    agreed = get_family(spec.family).predict(spec, state, samples) == labels
+    family = get_family(spec.family)
+    batch = widen(batch, spec.feature_count)
+    agreed = find_agreed(family, spec, context.read_model(model.description.name), batch)
     return int.from_bytes(np.packbits(agreed, bitorder="little").tobytes(), "little")
 
 

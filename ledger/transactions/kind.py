@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+from ledger.block_models import CONTRIBUTED
+from ledger.model_records import ModelProgress
 from ledger.model_tensors import ModelArrays
 from ledger.parameters import Parameters
 from ledger.schema import Record, RecordT, StateReader
@@ -116,10 +118,6 @@ class ExecutionContext(StateReader, Protocol):
         """
         ...
 
-    def has_model(self, name: str) -> bool:
-        """Say whether a model of this name has arrays."""
-        ...
-
     def create_model(self, name: str, arrays: ModelArrays) -> None:
         """Give a new model its arrays, version 0; they belong to the block from now on.
 
@@ -155,14 +153,26 @@ class ExecutionContext(StateReader, Protocol):
         """
         ...
 
-    def note_progress(self, name: str, samples: int, correct: int, judged: int) -> None:
+    def replace_model(self, name: str, arrays: ModelArrays) -> None:
+        """Give a model other arrays, maybe of other shapes; they belong to the block from now on.
+
+        Nothing may fail after this: see `change_model`.
+
+        Raises
+        ------
+        InvariantViolationError
+            If there is no such model.
+        """
+        ...
+
+    def note_progress(self, name: str, progress: ModelProgress, origin: int = CONTRIBUTED) -> None:
         """Say what the record of the model's next version shall state; the last call counts.
 
         Parameters
         ----------
         name : the model, whose arrays this block creates or changes.
-        samples : samples that the model was trained on since it exists.
-        correct, judged : of the samples predicted before training, how many rightly, how many.
+        progress : how far it has come.
+        origin : place in `ledger.model_tensors.ORIGINS` of what changes it.
         """
         ...
 

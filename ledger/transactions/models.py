@@ -12,6 +12,7 @@ from incentives.registry import get_mechanism
 from incentives.terms import check_terms
 from ledger.errors import TransactionFailedError
 from ledger.governance import require_role
+from ledger.model_policies import DRIFT_POLICIES, GROWTH_POLICIES, ModelPolicies
 from ledger.model_records import (
     Model,
     ModelDescription,
@@ -21,19 +22,23 @@ from ledger.model_records import (
     model_key,
     model_progress_key,
 )
+from ledger.model_tensors import ORIGINS
 from ledger.parameters import Parameters
 from ledger.schema import StateReader
 from ledger.transaction import Transaction
 from ledger.transactions.kind import ExecutionContext
+from ml_runtime.family import ModelFamily, count_parameters
 from ml_runtime.registry import get_family
-from ml_runtime.spec import ModelSpec
 from primitives.codec import Encodable, Value
 from primitives.errors import InvalidInputError
 
 __all__ = ["CREATE_MODEL", "PARAMETERS_MAX", "CreateModel", "CreateModelKind"]
 
-PARAMETERS_MAX: Final = 1 << 22
-"""Numbers that the parameters of one model may have: 32 MiB, rewritten where they change."""
+PARAMETERS_MAX: Final = 1 << 24
+"""Numbers that the parameters of one model may have: 128 MiB, rewritten where they change."""
+
+
+CREATED: Final = ORIGINS.index("created")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,16 @@ class CreateModelKind:
         Raises
         ------
         InvalidInputError
-            ``unknown_family``, ``invalid_spec``, ``invalid_incentive`` or ``too_large``.
+            ``unknown_family``, ``invalid_spec``, ``invalid_incentive`` or ``invalid_policy`` or
+            ``too_large``.
         """
         description = body.description
-        get_family(description.spec.family).check(description.spec)
+        family = get_family(description.spec.family)
+        family.check(description.spec)
+        _check_policies(description.policies, family)
         get_mechanism(description.terms.mechanism)
         check_terms(description.terms, wait_ms_max=parameters.wait_ms_max)
-        numbers = _count_parameters(description.spec)
+        numbers = count_parameters(family, description.spec)
         if numbers > PARAMETERS_MAX:
             raise InvalidInputError(
                 "too_large",
@@ -83,7 +91,8 @@ class CreateModelKind:
 
     def cost(self, _state: StateReader, _transaction: Transaction, body: CreateModel) -> int:
         """Return one unit for each parameter that is written."""
-        return _count_parameters(body.description.spec)
+        spec = body.description.spec
+        return count_parameters(get_family(spec.family), spec)
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: CreateModel
@@ -96,16 +105,40 @@ class CreateModelKind:
             raise TransactionFailedError("model_exists", f"a model is named {name!r} already")
         now_ms = context.timestamp_ms
         context.put(model_key(name), Model(context.sender, context.height, now_ms, description))
-        context.put(model_progress_key(name), ModelProgress(last_update_ms=now_ms))
+        progress = ModelProgress(last_update_ms=now_ms)
+        context.put(model_progress_key(name), progress)
         state = get_family(description.spec.family).initial_state(description.spec)
         context.create_model(name, state)
-        context.note_progress(name, 0, 0, 0)
+        context.note_progress(name, progress, CREATED)
         return [name]
 
 
-def _count_parameters(spec: ModelSpec) -> int:
-    """Return about how many numbers a model has: no family keeps more than two per feature."""
-    return 2 * spec.class_count * (spec.feature_count + 1)
+def _check_policies(policies: ModelPolicies, family: ModelFamily) -> None:
+    """Refuse what a family cannot do.
+
+    Raises
+    ------
+    InvalidInputError
+        ``invalid_policy``: growth or decay of a family that has none.
+    """
+    if GROWTH_POLICIES[policies.growth] != "fixed" and not (
+        family.grows_classes or family.grows_features
+    ):
+        raise InvalidInputError(
+            "invalid_policy",
+            f"{family.name} can neither get more classes nor more features; growth must be fixed",
+            field="model.policies.growth",
+            value=GROWTH_POLICIES[policies.growth],
+            limit="fixed",
+        )
+    if DRIFT_POLICIES[policies.drift] == "decay" and not family.supports_decay:
+        raise InvalidInputError(
+            "invalid_policy",
+            f"{family.name} keeps no sums that could decay; choose another policy on drift",
+            field="model.policies.drift",
+            value="decay",
+            limit="note, fork, revert",
+        )
 
 
 CREATE_MODEL: Final = CreateModelKind()

@@ -6,55 +6,77 @@ back exactly what was added when a batch is unlearnt.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from ml_runtime import kernels
-from ml_runtime.family import State, take_covered
+from ml_runtime.family import ModelFamily, State, check_shapes, take_covered
+from ml_runtime.fixed_point import ONE
+from ml_runtime.kernels import scalars
+from ml_runtime.kernels import sums as kernels
 from ml_runtime.samples import DenseSamples, Integers, Samples
 from ml_runtime.spec import ModelSpec
+from ml_runtime.tables import LOG2_TABLE
 from primitives.errors import InvalidInputError
 
-__all__ = ["SAMPLES_MIN", "ClassSums"]
+__all__ = ["LOG2_LARGEST", "SAMPLES_MIN", "UNSEEN", "ClassSums", "log_counts"]
 
 SAMPLES_MIN: Final = 1 << 24
 """Samples that the bounds of every spec cover, at least."""
 
+UNSEEN: Final = -(1 << 60)
+"""Score of a class without samples: below every other."""
 
-class ClassSums(ABC):
-    """State, update, unlearn and merge of a family that keeps sums and counts."""
+LOG2_LARGEST: Final = 64 * ONE
+"""No logarithm of an int64 is larger, Q16."""
+
+
+class ClassSums(ModelFamily):
+    """State, update, unlearn and merge of a family that keeps sums and counts by class.
+
+    A subclass that keeps other sums than those of the features overrides ``add``, ``shapes`` and
+    ``sum_range``.
+    """
 
     supports_unlearn = True
     supports_merge = True
-
-    def initial_state(self, spec: ModelSpec) -> State:
-        """Return empty sums."""
-        return {
-            "sums": np.zeros((spec.class_count, spec.feature_count), dtype=np.int64),
-            "counts": np.zeros(spec.class_count, dtype=np.int64),
-        }
+    grows_classes = True
+    grows_features = True
 
     @abstractmethod
     def samples_covered(self, spec: ModelSpec) -> int:
         """Return how many samples the bounds of a checked spec cover, at least `SAMPLES_MIN`."""
 
-    @abstractmethod
-    def feature_range(self, spec: ModelSpec) -> tuple[int, int]:
-        """Return the least and largest feature, Q16."""
+    def shapes(self, spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of sums and counts."""
+        return {"sums": (spec.class_count, spec.feature_count), "counts": (spec.class_count,)}
+
+    def sum_range(self, spec: ModelSpec) -> tuple[int, int]:
+        """Return the least and the most that one sample can add to an entry of ``sums``."""
+        return self.feature_range(spec)
 
     def samples_left(self, spec: ModelSpec, state: State) -> int:
         """Return how many more samples the bounds cover."""
         return max(self.samples_covered(spec) - int(state["counts"].sum()), 0)
 
-    def update(self, spec: ModelSpec, state: State, samples: Samples, labels: Integers) -> None:
-        """Add a batch to the sums, in place."""
-        samples, labels = take_covered(samples, labels, self.samples_left(spec, state))
-        _add(state, samples, labels, 1)
+    def add(
+        self, _spec: ModelSpec, state: State, samples: Samples, labels: Integers, sign: int
+    ) -> None:
+        """Add a batch to the sums, in place; ``sign`` -1 takes it away."""
+        sums, counts = state["sums"], state["counts"]
+        if isinstance(samples, DenseSamples):
+            kernels.sum_dense(sums, counts, samples.features, labels, sign)
+        else:
+            kernels.sum_sparse(sums, counts, *samples.arrays, labels, sign)
 
-    def unlearn(self, spec: ModelSpec, state: State, samples: Samples, labels: Integers) -> None:
+    def update(self, spec: ModelSpec, state: State, samples: Samples, targets: Integers) -> None:
+        """Add a batch to the sums, in place."""
+        samples, targets = take_covered(samples, targets, self.samples_left(spec, state))
+        self.add(spec, state, samples, targets, 1)
+
+    def unlearn(self, spec: ModelSpec, state: State, samples: Samples, targets: Integers) -> None:
         """Take a batch out of the sums, in place; exact.
 
         Raises
@@ -62,18 +84,48 @@ class ClassSums(ABC):
         InvalidInputError
             ``not_learnt`` if what is left could not have been learnt; nothing changes then.
         """
-        _add(state, samples, labels, -1)
-        low, high = self.feature_range(spec)
-        counts = state["counts"][:, np.newaxis]
-        # Each sum is made of `counts` features; without this, kernels could leave their bounds.
-        possible = (state["sums"] >= low * counts) & (state["sums"] <= high * counts)
-        if int(counts.min()) < 0 or not possible.all():
-            _add(state, samples, labels, 1)
+        self.add(spec, state, samples, targets, -1)
+        if not self.is_possible(spec, state):
+            self.add(spec, state, samples, targets, 1)
             raise InvalidInputError(
                 "not_learnt",
-                f"the model cannot have learnt these {len(labels)} samples",
+                f"the model cannot have learnt these {len(targets)} samples",
                 field="samples",
-                value=len(labels),
+                value=len(targets),
+            )
+
+    def is_possible(self, spec: ModelSpec, state: State) -> bool:
+        """Say whether some samples can have given these sums.
+
+        Each sum is made of as many features as its class counts samples. Without this, kernels
+        could leave the bounds that are proven for them.
+        """
+        low, high = self.sum_range(spec)
+        counts = state["counts"][:, np.newaxis]
+        possible = (state["sums"] >= low * counts) & (state["sums"] <= high * counts)
+        return int(counts.min()) >= 0 and bool(possible.all())
+
+    def check_state(self, spec: ModelSpec, state: State) -> None:
+        """Check sums that were counted elsewhere.
+
+        Raises
+        ------
+        InvalidInputError
+            ``wrong_tensors``, or ``parameter_out_of_range`` for sums that no samples can give.
+        """
+        check_shapes(self, spec, state)
+        covered = self.samples_covered(spec)
+        counts = state["counts"]
+        largest = int(counts.max(initial=0))
+        # No count is above the limit before they are added up, so the sum of them cannot wrap.
+        if largest > covered or int(counts.sum()) > covered or not self.is_possible(spec, state):
+            raise InvalidInputError(
+                "parameter_out_of_range",
+                f"no samples within the bounds of this spec give these sums: {self.name} counts at"
+                f" most {covered} samples, each feature within {self.feature_range(spec)}",
+                field="tensors.sums",
+                value=largest,
+                limit=covered,
             )
 
     def merge(self, spec: ModelSpec, states: Sequence[State]) -> State:
@@ -100,9 +152,9 @@ class ClassSums(ABC):
         return merged
 
 
-def _add(state: State, samples: Samples, labels: Integers, sign: int) -> None:
-    sums, counts = state["sums"], state["counts"]
-    if isinstance(samples, DenseSamples):
-        kernels.sum_dense(sums, counts, samples.features, labels, sign)
-    else:
-        kernels.sum_sparse(sums, counts, *samples.arrays, labels, sign)
+def log_counts(counts: Integers) -> Integers:
+    """Return log2 of how often each class was seen, Q16; `UNSEEN` for never."""
+    return np.array(
+        [scalars.log2_q16(int(count), LOG2_TABLE) if count else UNSEEN for count in counts],
+        dtype=np.int64,
+    )

@@ -7,33 +7,26 @@ class that was never seen is never predicted while another was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
-
 import numpy as np
 
-from ml_runtime import kernels
 from ml_runtime.family import Parameter, State, check_bound, check_parameters
 from ml_runtime.fixed_point import INT64_SAFE, ONE
-from ml_runtime.models.class_sums import SAMPLES_MIN, ClassSums
+from ml_runtime.kernels import linear
+from ml_runtime.kernels import sums as kernels
+from ml_runtime.models.class_sums import LOG2_LARGEST, SAMPLES_MIN, ClassSums, log_counts
 from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples, sample_count
 from ml_runtime.spec import ModelSpec
-from ml_runtime.tables import EXP2_TABLE, LOG2_TABLE
+from ml_runtime.tables import LOG2_TABLE
 
 __all__ = ["MultinomialNaiveBayes"]
-
-UNSEEN: Final = -(1 << 60)
-"""Score of a class without samples: below every other."""
-
-LOG2_LARGEST: Final = 64 * ONE
-"""No logarithm of an int64 is larger, Q16."""
 
 
 class MultinomialNaiveBayes(ClassSums):
     """The family ``multinomial_naive_bayes``; dense and sparse; features are counts, ≥ 0."""
 
     name = "multinomial_naive_bayes"
-    parameters: Sequence[Parameter] = (
+    sharpness = ONE
+    parameters = (
         Parameter("feature_limit", "largest feature, Q16", 256 * ONE, ONE, 1 << 32),
         Parameter("smoothing", "added to every count, Q16", ONE, 1, 1024 * ONE),
     )
@@ -64,19 +57,11 @@ class MultinomialNaiveBayes(ClassSums):
         parameters = (spec.feature_count + 31 * logarithms) * spec.class_count
         return parameters + (entries + samples) * (spec.class_count + 1)
 
-    def predict(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
-        """Return the class with the highest score, int64[n]."""
-        scores = self.scores(spec, state, samples)
-        best: Integers = np.argmax(scores, axis=1).astype(np.int64)
-        return best
-
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return log2 of the joint probability up to a constant, int64[n, classes], Q16."""
         sums, counts = state["sums"], state["counts"]
         smoothing = spec.get("smoothing", ONE)
-        priors = np.array(
-            [kernels.log2_q16(int(n), LOG2_TABLE) if n else UNSEEN for n in counts], dtype=np.int64
-        )
+        priors = log_counts(counts)
         out = np.empty((sample_count(samples), spec.class_count), dtype=np.int64)
         if isinstance(samples, SparseSamples) and len(samples.indices) < spec.feature_count:
             kernels.score_logs_sparse(sums, smoothing, priors, LOG2_TABLE, *samples.arrays, out)
@@ -84,14 +69,7 @@ class MultinomialNaiveBayes(ClassSums):
         logs = np.empty_like(sums)
         kernels.log_probabilities(sums, smoothing, LOG2_TABLE, logs)
         if isinstance(samples, DenseSamples):
-            kernels.score_dense(logs, priors, samples.features, out)
+            linear.score_dense(logs, priors, samples.features, out)
         else:
-            kernels.score_sparse(logs, priors, *samples.arrays, out)
-        return out
-
-    def probabilities(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
-        """Return the posterior probabilities, int64[n, classes], Q16."""
-        scores = self.scores(spec, state, samples)
-        out = np.empty_like(scores)
-        kernels.softmax2(scores, ONE, EXP2_TABLE, out)
+            linear.score_sparse(logs, priors, *samples.arrays, out)
         return out

@@ -1,39 +1,28 @@
 """Nearest centroid: the class whose mean is closest.
 
 The state is sums and counts, never a running mean, so that the order of samples does not matter and
-a batch can be taken back exactly. Means are rounded to Q16 once, when they are used; squared
-distances are exact from there on.
+a batch can be taken back exactly. Means are rounded to Q16 once, when they are used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
-
 import numpy as np
 
-from ml_runtime import kernels
 from ml_runtime.family import Parameter, State, check_bound, check_parameters
 from ml_runtime.fixed_point import INT64_SAFE, ONE
-from ml_runtime.models.class_sums import SAMPLES_MIN, ClassSums
+from ml_runtime.kernels import sums as kernels
+from ml_runtime.models.class_sums import SAMPLES_MIN, UNSEEN, ClassSums
 from ml_runtime.samples import DenseSamples, Integers, Samples, sample_count
 from ml_runtime.spec import ModelSpec
-from ml_runtime.tables import EXP2_TABLE
 
 __all__ = ["NearestCentroid"]
-
-UNSEEN: Final = -(1 << 60)
-"""Score of a class without samples: below every other."""
-
-LOG2_E: Final = 94548
-"""log2(e) in Q16."""
 
 
 class NearestCentroid(ClassSums):
     """The family ``nearest_centroid``; dense and sparse."""
 
     name = "nearest_centroid"
-    parameters: Sequence[Parameter] = (
+    parameters = (
         Parameter("feature_limit", "largest absolute feature, Q16", 8 * ONE, ONE, 1 << 28),
     )
 
@@ -60,27 +49,8 @@ class NearestCentroid(ClassSums):
             spec.class_count + 1
         )
 
-    def predict(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
-        """Return the class with the closest mean, int64[n]."""
-        closeness = self._closeness(spec, state, samples)
-        best: Integers = np.argmax(closeness, axis=1).astype(np.int64)
-        return best
-
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return minus the squared distances less the sample's own square, [n, classes], Q16."""
-        closeness = self._closeness(spec, state, samples)
-        scores: Integers = (closeness + (1 << 15)) >> 16
-        return scores
-
-    def probabilities(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
-        """Return the softmax of the scores, int64[n, classes], Q16."""
-        scores = self.scores(spec, state, samples)
-        out = np.empty_like(scores)
-        kernels.softmax2(scores, LOG2_E, EXP2_TABLE, out)
-        return out
-
-    def _closeness(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
-        """Return 2·x·m - m·m for every sample and class, Q32: exact, so ties are real ties."""
         sums, counts = state["sums"], state["counts"]
         means = np.empty_like(sums)
         norms = np.empty_like(counts)
@@ -91,4 +61,5 @@ class NearestCentroid(ClassSums):
         else:
             kernels.score_distances_sparse(means, norms, *samples.arrays, out)
         out[:, counts == 0] = UNSEEN
-        return out
+        scores: Integers = (out + (1 << 15)) >> 16
+        return scores

@@ -18,6 +18,7 @@ from node.api import (
     routes_blocks,
     routes_consensus,
     routes_contributions,
+    routes_families,
     routes_governance,
     routes_metrics,
     routes_models,
@@ -86,6 +87,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_accounts,
         routes_governance,
         routes_models,
+        routes_families,
         routes_contributions,
     ):
         app.include_router(routes.router)

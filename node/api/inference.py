@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
-import numpy as np
-from numpy.typing import NDArray
 
 from ledger.cache import BoundedCache
 from ledger.model_records import ModelDescription, decode_model, model_key
@@ -27,12 +25,12 @@ from ledger.model_tensors import (
     total_bytes,
 )
 from ledger.reader import LedgerReader
-from ml_runtime.encoders import from_q16
 from ml_runtime.family import ModelFamily, check_batch
 from ml_runtime.registry import get_family
 from ml_runtime.samples import DenseSamples, Samples, sample_count
 from node.api.follower import Follower
-from node.api.model_inputs import OUTPUT_NAMES, make_samples
+from node.api.model_inputs import make_samples
+from node.api.model_outputs import compute_outputs, count_columns, get_output_names
 from node.api.tensors import InferRequest, parse_infer_request, tensor_to_json
 from primitives.errors import InvalidInputError
 
@@ -196,20 +194,21 @@ def _find_height(ledger: LedgerReader, name: str, version: int) -> int:
 
 def _prepare(opened: OpenedModel, body: bytes) -> tuple[InferRequest, Samples]:
     """Return the request and its samples, after every check."""
-    description = opened.loaded.description
+    description, family = opened.loaded.description, opened.loaded.family
     request = parse_infer_request(body)
+    known = get_output_names(family, description.spec)
     for name in request.outputs or ():
-        if name not in OUTPUT_NAMES:
+        if name not in known:
             raise InvalidInputError(
                 "unknown_output",
-                f"there is no output {name!r}; known are {', '.join(OUTPUT_NAMES)}",
+                f"there is no output {name!r}; known are {', '.join(known)}",
                 field="outputs",
                 value=name,
-                limit=", ".join(OUTPUT_NAMES),
+                limit=", ".join(known),
             )
     samples = make_samples(description.spec, description.encoder, request.inputs)
-    check_batch(opened.loaded.family, description.spec, samples)
-    elements = sample_count(samples) * description.spec.class_count
+    check_batch(family, description.spec, samples)
+    elements = sample_count(samples) * count_columns(family, description.spec)
     if elements > OUTPUT_ELEMENTS_MAX:
         raise InvalidInputError(
             "too_large",
@@ -229,18 +228,8 @@ def _count_units(loaded: LoadedModel, samples: Samples) -> int:
 def _answer(opened: OpenedModel, request: InferRequest, samples: Samples) -> dict[str, object]:
     loaded = opened.loaded
     description, family, state = loaded.description, loaded.family, loaded.state
-    names = request.outputs or OUTPUT_NAMES
-    arrays: dict[str, tuple[str, NDArray[Any]]] = {}
-    if "label" in names or "class_name" in names:
-        labels = family.predict(description.spec, state, samples)
-        arrays["label"] = ("INT64", labels)
-        class_names = np.array(description.class_names, dtype=object)
-        arrays["class_name"] = ("BYTES", class_names[labels])
-    if "probabilities" in names:
-        probabilities = family.probabilities(description.spec, state, samples)
-        arrays["probabilities"] = ("FP64", from_q16(probabilities))
-    if "scores" in names:
-        arrays["scores"] = ("FP64", from_q16(family.scores(description.spec, state, samples)))
+    names = tuple(request.outputs or get_output_names(family, description.spec))
+    arrays = compute_outputs(family, description, state, samples, names)
     answer: dict[str, object] = {
         "model_name": description.name,
         "model_version": str(loaded.version),

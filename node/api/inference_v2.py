@@ -16,8 +16,10 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.model_tensors import decode_model_tensors, tensors_key
+from ml_runtime.registry import get_family
 from node.api.json_codec import read_body
-from node.api.model_inputs import describe_inputs, describe_outputs
+from node.api.model_inputs import describe_inputs
+from node.api.model_outputs import describe_outputs
 from node.api.openapi import describe_body, describe_parameter
 from node.api.problems import problem_responses
 from node.api.routes_status import check_readiness
@@ -311,7 +313,8 @@ async def _infer(request: Request, version: int | None, height: int | None) -> R
 
 async def _describe(service: ApiService, model: str, version: int | None) -> ModelMetadataView:
     opened = await service.inference.open(service.follower, model, version, None)
-    spec = opened.loaded.description.spec
+    description = opened.loaded.description
+    spec = description.spec
     tensors = service.ledger.read(tensors_key(model), decode_model_tensors)
     newest = opened.loaded.version if tensors is None else tensors.version
     oldest = max(0, newest - VERSIONS_LISTED_MAX + 1)
@@ -319,8 +322,14 @@ async def _describe(service: ApiService, model: str, version: int | None) -> Mod
         name=model,
         versions=[str(number) for number in range(oldest, newest + 1)],
         platform=f"{SERVER_NAME}_{spec.family}",
-        inputs=[TensorMetadataView.model_validate(item) for item in describe_inputs(spec)],
-        outputs=[TensorMetadataView.model_validate(item) for item in describe_outputs(spec)],
+        inputs=[
+            TensorMetadataView.model_validate(item)
+            for item in describe_inputs(spec, description.encoder)
+        ],
+        outputs=[
+            TensorMetadataView.model_validate(item)
+            for item in describe_outputs(get_family(spec.family), spec)
+        ],
     )
 
 

@@ -1,9 +1,10 @@
-"""What a model's inputs and outputs are called, and tensors into samples.
+"""What a model's inputs are called, and tensors into samples.
 
 Every model takes ``features``, one row of numbers for each sample. A sparse model also takes
 ``indices``, ``values`` and ``row_starts``: the entries that are not zero, sample after sample, and
 where each sample's entries begin (one number more than there are samples). Numbers are what people
-measure; the model's encoder turns them into the integers that it computes with.
+measure; the model's encoder turns them into the integers that it computes with. Texts and
+categories are encoded by the client, which sends the features that they make, each divided by 2^16.
 """
 
 from __future__ import annotations
@@ -12,44 +13,33 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ml_runtime.encoders import Encoder
+from ml_runtime.encoders import Encoder, ScaleEncoder
 from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples
 from ml_runtime.spec import ModelSpec
 from node.api.tensors import Tensor
 from primitives.errors import InvalidInputError
 
-__all__ = ["OUTPUT_NAMES", "describe_inputs", "describe_outputs", "make_samples"]
+__all__ = ["describe_inputs", "make_samples"]
 
 DENSE_INPUT = "features"
 SPARSE_INPUTS = ("indices", "values", "row_starts")
-OUTPUT_NAMES = ("label", "class_name", "probabilities", "scores")
 
 SAMPLES_MAX = 64 * 1024
 """Most samples of one request."""
 
 
-def describe_inputs(spec: ModelSpec) -> list[dict[str, object]]:
+def describe_inputs(spec: ModelSpec, encoder: Encoder) -> list[dict[str, object]]:
     """Return the input tensors as the protocol's metadata lists them; -1 is any length."""
     inputs: list[dict[str, object]] = [
         {"name": DENSE_INPUT, "datatype": "FP64", "shape": [-1, spec.feature_count]}
     ]
-    if spec.layout == "sparse":
+    if _takes_entries(spec, encoder):
         inputs += [
             {"name": "indices", "datatype": "INT64", "shape": [-1]},
             {"name": "values", "datatype": "FP64", "shape": [-1]},
             {"name": "row_starts", "datatype": "INT64", "shape": [-1]},
         ]
     return inputs
-
-
-def describe_outputs(spec: ModelSpec) -> list[dict[str, object]]:
-    """Return the output tensors as the protocol's metadata lists them."""
-    return [
-        {"name": "label", "datatype": "INT64", "shape": [-1]},
-        {"name": "class_name", "datatype": "BYTES", "shape": [-1]},
-        {"name": "probabilities", "datatype": "FP64", "shape": [-1, spec.class_count]},
-        {"name": "scores", "datatype": "FP64", "shape": [-1, spec.class_count]},
-    ]
 
 
 def make_samples(spec: ModelSpec, encoder: Encoder, inputs: Mapping[str, Tensor]) -> Samples:
@@ -59,15 +49,24 @@ def make_samples(spec: ModelSpec, encoder: Encoder, inputs: Mapping[str, Tensor]
     ------
     InvalidInputError
         ``unknown_input``, ``missing_input``, ``wrong_shape``, ``wrong_feature_count``,
-        ``malformed_tensor``, ``empty_batch``, ``too_many_samples``, ``feature_not_finite`` or
-        ``feature_out_of_range``.
+        ``malformed_tensor``, ``empty_batch``, ``too_many_samples``, ``feature_not_finite``,
+        ``norm_out_of_range`` or ``feature_out_of_range``.
     """
     names = set(inputs)
+    takes_entries = _takes_entries(spec, encoder)
+    if encoder.takes in ("texts", "categories"):
+        # What arrives are features already; a division by 2^16 is undone exactly.
+        encoder = ScaleEncoder()
     if names == {DENSE_INPUT}:
         return _make_from_rows(spec, encoder, inputs[DENSE_INPUT])
-    if spec.layout == "sparse" and names == set(SPARSE_INPUTS):
+    if takes_entries and names == set(SPARSE_INPUTS):
         return _make_from_entries(spec, encoder, inputs)
-    raise _wrong_inputs(spec, names)
+    raise _wrong_inputs(names, takes_entries)
+
+
+def _takes_entries(spec: ModelSpec, encoder: Encoder) -> bool:
+    # An encoder of whole rows makes something of what entries leave out.
+    return spec.layout == "sparse" and encoder.takes != "rows"
 
 
 def _make_from_rows(spec: ModelSpec, encoder: Encoder, tensor: Tensor) -> Samples:
@@ -162,11 +161,11 @@ def _malformed(name: str, message: str) -> InvalidInputError:
     return InvalidInputError("malformed_tensor", message, field=f"inputs.{name}.data")
 
 
-def _wrong_inputs(spec: ModelSpec, names: set[str]) -> InvalidInputError:
+def _wrong_inputs(names: set[str], takes_entries: bool) -> InvalidInputError:
     wanted = DENSE_INPUT
-    if spec.layout == "sparse":
+    if takes_entries:
         wanted += ", or " + ", ".join(SPARSE_INPUTS)
-    known = {DENSE_INPUT, *(SPARSE_INPUTS if spec.layout == "sparse" else ())}
+    known = {DENSE_INPUT, *(SPARSE_INPUTS if takes_entries else ())}
     unknown = sorted(names - known)
     return InvalidInputError(
         "unknown_input" if unknown else "missing_input",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
+from ledger.model_policies import DETECTORS, DRIFT_POLICIES, GROWTH_POLICIES, ModelPolicies
 from ledger.model_records import (
     MODEL_PREFIX,
     Model,
@@ -16,7 +17,9 @@ from ledger.model_records import (
     model_key,
     model_progress_key,
 )
+from ledger.model_tally import Counts, ModelTally, decode_model_tally, model_tally_key
 from ledger.model_tensors import (
+    ORIGINS,
     ModelVersion,
     decode_model_tensors,
     decode_model_version,
@@ -26,6 +29,7 @@ from ledger.model_tensors import (
 )
 from ledger.reader import LedgerReader
 from ledger.stored_records import decode_own
+from ml_runtime.registry import get_family
 from node.api.json_codec import format_time
 from node.api.pages import (
     PAGE_LIMIT_DEFAULT,
@@ -51,13 +55,6 @@ router = APIRouter(prefix="/api/v1/models", tags=["models"])
 ModelNamePath = Annotated[str, Path(description="Name of the model.", max_length=64)]
 
 
-class EncoderView(BaseModel):
-    """Numbers become integers as round(x · scale + offset), scale and offset in 1/65536."""
-
-    scale: int
-    offset: int
-
-
 class TermsView(BaseModel):
     """What the model promises for contributions."""
 
@@ -66,6 +63,26 @@ class TermsView(BaseModel):
     refund_wait_ms: int
     owner_wait_ms: int
     any_wait_ms: int
+
+
+class PoliciesView(BaseModel):
+    """What the owner decided about the model's life."""
+
+    growth: str = Field(description="Who may add classes and features.")
+    detector: str = Field(description="What watches for drift.")
+    drift: str = Field(description="What happens on a drift.")
+    decay_shift: int
+    checkpoint_interval: int
+    versions_kept: int = Field(description="0: all.")
+
+
+class CountView(BaseModel):
+    """How good a model is on one class or group."""
+
+    name: str
+    judged: int
+    correct: int
+    accuracy: float | None
 
 
 class ProgressView(BaseModel):
@@ -77,6 +94,11 @@ class ProgressView(BaseModel):
     correct: int = Field(description="Samples predicted rightly just before they were learnt.")
     judged: int = Field(description="Samples predicted before they were learnt.")
     accuracy: float | None = Field(description="correct ÷ judged; null before the first sample.")
+    mean_loss: float | None = Field(
+        description="Per sample judged: bits of surprise, squared error, squared distance or score."
+    )
+    by_class: list[CountView]
+    by_group: list[CountView]
     validated: int = Field(description="Samples validated by refunds.")
     last_update: str = Field(description="RFC 3339, UTC.")
     last_update_ms: int
@@ -94,10 +116,16 @@ class ModelView(BaseModel):
     feature_count: int
     class_names: list[str]
     parameters: dict[str, int] = Field(description="Settings of the family that differ.")
-    encoder: EncoderView
+    encoder: list[Any] = Field(
+        description="Kind, version and constants of the encoder: docs/spec/ml.md, section 6."
+    )
     incentive: TermsView
     licence: str
     guidelines: str
+    task: str = Field(description="classification, regression, clustering, outliers or none.")
+    tensors: dict[str, list[int]] = Field(description="Shapes, of a model trained elsewhere.")
+    groups: list[str] = Field(description="Sites, regions or cohorts that samples may name.")
+    policies: PoliciesView
     created_height: int
     created: str = Field(description="RFC 3339, UTC.")
     progress: ProgressView
@@ -122,6 +150,9 @@ class VersionView(BaseModel):
     correct: int
     judged: int
     accuracy: float | None
+    mean_loss: float | None
+    contributions: int = Field(description="Learnt so far.")
+    origin: str = Field(description="What made it: contributions, growth, a reversion and so on.")
     digest: str = Field(description="Hash of the parameters.")
 
 
@@ -250,7 +281,7 @@ def _make_model_view(ledger: LedgerReader, model: Model, height: int) -> ModelVi
         feature_count=description.spec.feature_count,
         class_names=list(description.class_names),
         parameters=dict(description.spec.parameters),
-        encoder=EncoderView(scale=description.encoder.scale, offset=description.encoder.offset),
+        encoder=description.encoder.to_fields(),
         incentive=TermsView(
             mechanism=terms.mechanism,
             weight=str(terms.weight),
@@ -260,6 +291,10 @@ def _make_model_view(ledger: LedgerReader, model: Model, height: int) -> ModelVi
         ),
         licence=description.licence,
         guidelines=description.guidelines,
+        task=get_family(description.spec.family).task(description.spec),
+        tensors={name: list(shape) for name, shape in description.spec.tensors},
+        groups=list(description.groups),
+        policies=_make_policies_view(description.policies),
         created_height=model.created_height,
         created=format_time(model.created_ms),
         progress=_make_progress_view(ledger, model, height),
@@ -272,6 +307,8 @@ def _make_progress_view(ledger: LedgerReader, model: Model, height: int) -> Prog
     if progress is None:
         progress = ModelProgress(last_update_ms=model.created_ms)
     tensors = ledger.read(tensors_key(name), decode_model_tensors, height)
+    tally = ledger.read(model_tally_key(name), decode_model_tally, height) or ModelTally()
+    description = model.description
     return ProgressView(
         version=0 if tensors is None else tensors.version,
         contributions=progress.contributions,
@@ -279,6 +316,9 @@ def _make_progress_view(ledger: LedgerReader, model: Model, height: int) -> Prog
         correct=progress.correct,
         judged=progress.judged,
         accuracy=compute_accuracy(progress.correct, progress.judged),
+        mean_loss=compute_mean_loss(progress.loss, progress.judged),
+        by_class=_make_count_views(description.class_names, tally.classes),
+        by_group=_make_count_views(description.groups, tally.groups),
         validated=progress.valid,
         last_update=format_time(progress.last_update_ms),
         last_update_ms=progress.last_update_ms,
@@ -296,8 +336,37 @@ def _make_version_view(name: str, version: int, record: ModelVersion) -> Version
         correct=record.correct,
         judged=record.judged,
         accuracy=compute_accuracy(record.correct, record.judged),
+        mean_loss=compute_mean_loss(record.loss, record.judged),
+        contributions=record.contributions,
+        origin=ORIGINS[record.origin],
         digest=record.digest.hex(),
     )
+
+
+def _make_policies_view(policies: ModelPolicies) -> PoliciesView:
+    return PoliciesView(
+        growth=GROWTH_POLICIES[policies.growth],
+        detector=DETECTORS[policies.detector],
+        drift=DRIFT_POLICIES[policies.drift],
+        decay_shift=policies.decay_shift,
+        checkpoint_interval=policies.checkpoint_interval,
+        versions_kept=policies.versions_kept,
+    )
+
+
+def _make_count_views(names: tuple[str, ...], counts: Counts) -> list[CountView]:
+    """Return the counts by name; a class without any sample yet is not among them."""
+    return [
+        CountView(
+            name=name, judged=judged, correct=correct, accuracy=compute_accuracy(correct, judged)
+        )
+        for name, (judged, correct) in zip(names, counts, strict=False)
+    ]
+
+
+def compute_mean_loss(loss: int, judged: int) -> float | None:
+    """Return the loss of a sample on average, for people; None without any."""
+    return round(loss / judged / 65536, ACCURACY_DIGITS) if judged else None
 
 
 def compute_accuracy(correct: int, judged: int) -> float | None:

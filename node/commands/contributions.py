@@ -5,14 +5,21 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
 from node.commands.inspect import print_transaction
 from node.commands.keys import open_client
-from node.commands.tables import read_labelled, read_sample_numbers
+from node.commands.tables import (
+    read_cells,
+    read_labelled,
+    read_numbers,
+    read_sample_numbers,
+)
 from node.commands.terminal import OutputFormat, print_answer, render_table
+from quorate.records import Model
 
 __all__ = ["claim_contribution", "contribute_file", "refund_contribution", "report_contribution"]
 
@@ -24,10 +31,10 @@ def contribute_file(
     url: str, key: Path, model: str, file: Path, max_deposit: int | None, output: OutputFormat
 ) -> None:
     """Send every line of a CSV file, in as many transactions as needed."""
-    features, classes = read_labelled(file)
-    starts = range(0, len(features), BATCH_SAMPLES)
     done = []
     with open_client(url, key) as client:
+        features, labels = _read_samples(client.model(model), file)
+        starts = range(0, len(features), BATCH_SAMPLES)
         shown = track(
             starts,
             "sending",
@@ -38,10 +45,8 @@ def contribute_file(
         for start in shown:
             batch = slice(start, start + BATCH_SAMPLES)
             # Names of classes may look like numbers, so they always go as names.
-            sent = client.contribute(
-                model, features[batch], classes[batch], max_deposit=max_deposit
-            )
-            done.append(sent)
+            given = None if labels is None else labels[batch]
+            done.append(client.contribute(model, features[batch], given, max_deposit=max_deposit))
     rows = [
         [
             each.result["sequence"],
@@ -54,6 +59,19 @@ def contribute_file(
     ]
     headings = ["contribution", "height", "samples", "known before", "deposit"]
     print_answer([asdict(each) for each in done], render_table(headings, rows), output)
+
+
+def _read_samples(model: Model, file: Path) -> tuple[list[Any], list[Any] | None]:
+    """Return the samples of a CSV file, and their last column where the model learns from it."""
+    if model.encoder.takes in ("texts", "categories"):
+        cells = read_cells(file)
+        rows = [row[:-1] for row in cells]
+        texts = [row[0] for row in rows] if model.encoder.takes == "texts" else rows
+        return texts, [row[-1].strip() for row in cells]
+    if model.task not in ("classification", "regression"):
+        return read_numbers(file), None
+    features, labels = read_labelled(file)
+    return features, [float(each) for each in labels] if model.task == "regression" else labels
 
 
 def refund_contribution(

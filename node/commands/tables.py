@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from primitives.errors import InvalidInputError
 
-__all__ = ["read_labelled", "read_numbers", "read_row", "read_sample_numbers"]
+__all__ = [
+    "read_cells",
+    "read_labelled",
+    "read_numbers",
+    "read_row",
+    "read_sample_numbers",
+    "read_texts",
+]
 
 SAMPLES_MAX = 65_536
 """Samples in one contribution, whatever the parameters of a chain."""
@@ -35,6 +43,17 @@ def read_labelled(file: Path) -> tuple[list[list[float]], list[str]]:
     return features, [row[-1].strip() for _, row in rows]
 
 
+def read_cells(file: Path) -> list[list[str]]:
+    """Return the rows of a CSV file as they are; its first line names the columns."""
+    return [row for _, row in _read_rows(file, has_heading=True)]
+
+
+def read_texts(text: str | None, file: Path | None, takes: str) -> list[Any]:
+    """Return one text or row of categories, or those of every line of a CSV file."""
+    rows = [next(csv.reader([text]))] if text is not None else read_cells(file or Path())
+    return [row[0] for row in rows] if takes == "texts" else rows
+
+
 def read_sample_numbers(text: str) -> tuple[int, ...]:
     """Return the numbers in ``0,3,5-9``, ascending; none for an empty text.
 
@@ -58,13 +77,13 @@ def read_sample_numbers(text: str) -> tuple[int, ...]:
     return tuple(sorted(numbers))
 
 
-def _read_rows(file: Path) -> list[tuple[int, list[str]]]:
+def _read_rows(file: Path, *, has_heading: bool = False) -> list[tuple[int, list[str]]]:
     try:
         with file.open(newline="", encoding="utf-8") as opened:
             rows = [(number, row) for number, row in enumerate(csv.reader(opened), 1) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInputError("malformed", f"{file}: {error}", field="file") from error
-    if rows and not _is_number(rows[0][1][0]):
+    if rows and (has_heading or not _is_number(rows[0][1][0])):
         rows = rows[1:]
     if not rows:
         raise InvalidInputError("empty_batch", f"{file} holds no samples", field="file")

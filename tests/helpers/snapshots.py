@@ -20,7 +20,7 @@ from ledger.snapshot_import import envelope_put, finish_import, import_state, te
 from ledger.transaction import Transaction
 from ledger.transactions.contributions import Contribute
 from ledger.transactions.models import CreateModel
-from ml_runtime.encoders import Encoder
+from ml_runtime.encoders import ScaleEncoder
 from ml_runtime.fixed_point import ONE
 from ml_runtime.samples import DenseSamples, encode_batch
 from ml_runtime.spec import make_spec
@@ -75,7 +75,7 @@ class EpochedChain(Chain):
             description="",
             spec=make_spec("nearest_centroid", "dense", features, classes),
             class_names=tuple(str(number) for number in range(classes)),
-            encoder=Encoder(),
+            encoder=ScaleEncoder(),
             terms=Terms("deposit_refund_take", 10, 5_000, 10_000, 20_000),
             licence="CC0-1.0",
             guidelines="",

@@ -36,7 +36,7 @@ from ledger.payload import Payload
 from ledger.receipt import Receipt, ReceiptStatus
 from ledger.transactions.contributions import CONTRIBUTE, REFUND, Claim, Contribute, Judgement
 from ledger.transactions.models import CreateModel
-from ml_runtime.encoders import Encoder
+from ml_runtime.encoders import HashedWordsEncoder, ScaleEncoder
 from ml_runtime.fixed_point import ONE
 from ml_runtime.samples import DenseSamples, SparseSamples, encode_batch
 from ml_runtime.spec import make_spec
@@ -46,8 +46,8 @@ from tests.helpers.ledger import Chain, TestAccount, make_network, make_salt, ma
 OWNER, ALICE, BOB, CAROL = make_network().accounts[:4]
 TERMS = Terms("deposit_refund_take", 10, 5_000, 10_000, 20_000)
 LOW, HIGH = [0, 0], [4 * ONE, 4 * ONE]
-LARGE = make_spec("nearest_centroid", "dense", 1 << 16, 40)
-NAMES = tuple(str(number) for number in range(40))
+LARGE = make_spec("nearest_centroid", "dense", 1 << 16, 300)
+NAMES = tuple(str(number) for number in range(300))
 
 
 def describe(name: str = "shared", terms: Terms = TERMS, **changes: Any) -> ModelDescription:
@@ -56,7 +56,7 @@ def describe(name: str = "shared", terms: Terms = TERMS, **changes: Any) -> Mode
         "description": "",
         "spec": make_spec("nearest_centroid", "dense", 2, 2),
         "class_names": ("low", "high"),
-        "encoder": Encoder(),
+        "encoder": ScaleEncoder(),
         "terms": terms,
         "licence": "CC0-1.0",
         "guidelines": "",
@@ -152,6 +152,7 @@ def test_name_is_taken_once() -> None:
     [
         ({"spec": make_spec("oracle", "dense", 2, 2)}, "unknown_family"),
         ({"spec": make_spec("nearest_centroid", "dense", 2, 2, {"x": 1})}, "invalid_spec"),
+        ({"encoder": HashedWordsEncoder(8)}, "invalid_encoder"),
         ({"terms": Terms("lottery", 0, 0, 0, 0)}, "invalid_incentive"),
         ({"terms": Terms("points", 0, 3, 2, 1)}, "invalid_incentive"),
         (

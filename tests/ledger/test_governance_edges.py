@@ -51,7 +51,7 @@ from ledger.transactions.contributions import Contribute
 from ledger.transactions.membership import LeaveValidators, RotateValidatorKey, UpdateMember
 from ledger.transactions.models import CreateModel
 from ledger.transactions.registry import get_kind
-from ml_runtime.encoders import Encoder
+from ml_runtime.encoders import ScaleEncoder
 from ml_runtime.fixed_point import ONE
 from ml_runtime.samples import DenseSamples, encode_batch
 from ml_runtime.spec import make_spec
@@ -287,7 +287,7 @@ def test_only_members_with_the_role_create_models_and_contribute(chain: Chain) -
         description="",
         spec=make_spec("nearest_centroid", "dense", 2, 2),
         class_names=("a", "b"),
-        encoder=Encoder(),
+        encoder=ScaleEncoder(),
         terms=Terms("points", 0, 5_000, 10_000, 20_000),
         licence="CC0-1.0",
         guidelines="",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ledger.model_tensors import (
     CHUNK_BYTES,
+    ORIGINS,
     ModelTensors,
     ModelVersion,
     TensorDescriptor,
@@ -112,6 +113,9 @@ def test_malformed_descriptors_are_refused(value: Value) -> None:
         COUNTERS,
         COUNTERS,
         COUNTERS,
+        st.integers(-(2**62), 2**62),
+        COUNTERS,
+        st.integers(0, len(ORIGINS) - 1),
         st.binary(min_size=32, max_size=32),
     )
 )

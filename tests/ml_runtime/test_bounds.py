@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ml_runtime import kernels
 from ml_runtime.family import ModelFamily, State
 from ml_runtime.fixed_point import INT64_SAFE, ONE, divide_rounded, shift_right_rounded
-from ml_runtime.kernels_reference import log2_q16
+from ml_runtime.kernels import linear
+from ml_runtime.kernels.reference.scalars import log2_q16
 from ml_runtime.models.averaged_perceptron import STEPS_MAX, WEIGHT_LIMIT
 from ml_runtime.registry import get_family
 from ml_runtime.samples import DenseSamples, Samples, SparseSamples
@@ -195,7 +195,7 @@ def test_weight_stays_at_its_limit_and_the_average_remains_exact() -> None:
     for _ in range(300):
         features = random.integers(-ONE, ONE + 1, (1, 4))
         labels = random.integers(0, CLASSES, 1)
-        kernels.train_perceptron_dense(weights, changes, steps, features, labels, ONE, limit)
+        linear.train_perceptron_dense(weights, changes, steps, features, labels, ONE, limit)
         total += weights
     assert int(np.abs(weights).max()) <= limit
     assert int((np.abs(weights) == limit).sum()) > 0

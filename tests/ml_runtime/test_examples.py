@@ -6,10 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_runtime.family import State, check_batch, learn_and_evaluate
+from ml_runtime.evaluation import learn_and_evaluate
+from ml_runtime.family import State, check_batch
 from ml_runtime.fixed_point import ONE
 from ml_runtime.registry import FAMILIES, get_family
-from ml_runtime.samples import DenseSamples, Samples, SparseSamples, decode_batch, encode_batch
+from ml_runtime.samples import (
+    Batch,
+    DenseSamples,
+    Samples,
+    SparseSamples,
+    decode_batch,
+    encode_batch,
+)
 from ml_runtime.spec import decode_spec, make_spec
 from primitives.codec import decode, encode
 
@@ -46,48 +54,77 @@ def to_lists(state: State) -> dict[str, list]:
     return {name: array.tolist() for name, array in state.items()}
 
 
-def compute_example(name: str, layout: str) -> dict[str, object]:
+SETTINGS = {
+    "k_means": {"groups": 2, "seed_samples": 3},
+    "gaussian_mixture": {"groups": 2, "seed_samples": 3, "interval": 2},
+    "hoeffding_tree": {"low": 0, "high": 8 * ONE, "bins": 4, "grace": 3, "leaves": 3},
+    "nearest_neighbours": {"capacity": 5, "neighbours": 3},
+    "principal_components": {"components": 2},
+    "multilayer_perceptron": {"hidden1": 3, "hidden2": 2, "rate": ONE // 10, "momentum": 30_000},
+    "softmax_regression": {"rate": ONE // 2, "schedule": 2, "schedule_samples": 3},
+    "logistic_regression": {"rate": ONE // 2, "schedule": 1, "schedule_samples": 3},
+    "linear_regression": {"rate": ONE // 50},
+}
+"""Small models that begin, grow and split within eight samples."""
+
+NAMES = [
+    f"{family.name} {layout} {task}"
+    for family in FAMILIES
+    for layout in family.layouts
+    for task in family.tasks
+    if task != "none"
+]
+
+
+def compute_example(name: str) -> dict[str, object]:
     """Return what two contributions of four samples each do to a new model."""
-    family = get_family(name)
-    spec = make_spec(name, layout, FEATURES, CLASSES)
+    family_name, layout, task = name.split()
+    family = get_family(family_name)
+    classes = CLASSES if task == "classification" else 0
+    spec = make_spec(family_name, layout, FEATURES, classes, SETTINGS.get(family_name))
+    family.check(spec)
     state = family.initial_state(spec)
+    kind = {"classification": "labels", "regression": "values"}.get(task, "none")
     contributions = []
     for start in (0, 4):
         samples = make_samples(layout, ROWS[start : start + 4])
-        labels = np.array(LABELS[start : start + 4], dtype=np.int64)
-        predictions = learn_and_evaluate(family, spec, state, samples, labels)
+        targets = np.array(LABELS[start : start + 4], dtype=np.int64)
+        if kind != "labels":
+            targets = (targets * ONE - 5) * (kind == "values")
+        batch = Batch(samples, targets, kind)
+        evaluation = learn_and_evaluate(family, spec, state, batch)
         contributions.append(
             {
-                "payload": encode_batch(samples, labels).hex(),
-                "predictions_before": predictions.tolist(),
+                "payload": encode_batch(samples, targets, kind).hex(),
+                "predictions_before": evaluation.predictions.tolist(),
+                "agreed_before": evaluation.agreed.tolist(),
+                "losses_before": evaluation.losses.tolist(),
                 "state_after": to_lists(state),
             }
         )
     asked = make_samples(layout, ROWS)
-    return {
+    example = {
         "spec": encode(spec.to_fields()).hex(),
         "contributions": contributions,
         "scores_of_all": family.scores(spec, state, asked).tolist(),
         "predictions_of_all": family.predict(spec, state, asked).tolist(),
-        "probabilities_of_all": family.probabilities(spec, state, asked).tolist(),
     }
+    if task != "regression" and family_name != "principal_components":
+        example["probabilities_of_all"] = family.probabilities(spec, state, asked).tolist()
+    return example
 
 
 def compute_examples() -> dict[str, object]:
-    return {
-        f"{family.name} {layout}": compute_example(family.name, layout)
-        for family in FAMILIES
-        for layout in ("dense", "sparse")
-    }
+    return {name: compute_example(name) for name in NAMES}
 
 
-@pytest.mark.parametrize("name", compute_examples())
+@pytest.mark.parametrize("name", NAMES)
 def test_example_comes_out_as_it_is_written_down(name: str) -> None:
     written = json.loads(VECTORS.read_text())["examples"]
-    assert compute_examples()[name] == written[name]
+    assert compute_example(name) == written[name]
 
 
-@pytest.mark.parametrize("name", compute_examples())
+@pytest.mark.parametrize("name", NAMES)
 def test_example_can_be_followed_from_its_bytes_alone(name: str) -> None:
     example = json.loads(VECTORS.read_text())["examples"][name]
     spec = decode_spec(decode(bytes.fromhex(example["spec"]), bytes_max=4096))
@@ -95,12 +132,17 @@ def test_example_can_be_followed_from_its_bytes_alone(name: str) -> None:
     family.check(spec)
     state = family.initial_state(spec)
     for contribution in example["contributions"]:
-        samples, labels = decode_batch(bytes.fromhex(contribution["payload"]))
-        check_batch(family, spec, samples, labels)
-        predictions = learn_and_evaluate(family, spec, state, samples, labels)
-        assert predictions.tolist() == contribution["predictions_before"]
+        batch = decode_batch(bytes.fromhex(contribution["payload"]))
+        check_batch(family, spec, batch.samples, batch.targets)
+        evaluation = learn_and_evaluate(family, spec, state, batch)
+        assert evaluation.predictions.tolist() == contribution["predictions_before"]
+        assert evaluation.losses.tolist() == contribution["losses_before"]
         assert to_lists(state) == contribution["state_after"]
 
 
 if __name__ == "__main__":
-    print(json.dumps(compute_examples()))
+    # Imported here: the kernels' cases need more than the worked examples.
+    from tests.ml_runtime.test_kernels import compute_digests
+
+    vectors = {"examples": compute_examples(), "kernels": compute_digests()}
+    VECTORS.write_text(json.dumps(vectors, separators=(",", ":")) + "\n")

@@ -1,11 +1,14 @@
 """Compiled kernels and their plain twins compute the same bits; frozen digests hold everywhere."""
 
 import hashlib
+import importlib
 import json
 import math
 import os
+import pkgutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,123 +16,82 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml_runtime import kernels, kernels_reference
+import ml_runtime.kernels
 from ml_runtime.fixed_point import ONE
-from ml_runtime.models.averaged_perceptron import LOG2_E, WEIGHT_LIMIT
+from ml_runtime.kernels import scalars
+from ml_runtime.kernels.reference import scalars as plain_scalars
 from ml_runtime.tables import EXP2_TABLE, LOG2_TABLE, TABLES_SHA256
+from tests.ml_runtime.kernel_cases import LIMITS, RUNS, run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 VECTORS = ROOT / "tests" / "vectors" / "ml.json"
-CLASSES, FEATURES, SAMPLES = 5, 9, 40
-LIMITS = (3, 8 * ONE, 1 << 24)
+COMPILED, PLAIN = "ml_runtime.kernels", "ml_runtime.kernels.reference"
 
 
-def make_case(seed: int, limit: int):
-    random = np.random.default_rng(seed)
-    features = random.integers(-limit, limit + 1, (SAMPLES, FEATURES))
-    features[random.random(features.shape) < 0.4] = 0
-    features[0], features[1] = limit, -limit
-    labels = random.integers(0, CLASSES, SAMPLES)
-    rows, indices = np.nonzero(features)
-    starts = np.zeros(SAMPLES + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows, minlength=SAMPLES), out=starts[1:])
-    entries = (starts, indices.astype(np.int64), features[rows, indices].astype(np.int64))
-    return features.astype(np.int64), labels.astype(np.int64), entries
-
-
-def run_all(module, seed: int, limit: int) -> dict[str, np.ndarray]:
-    """Call every kernel of a module on one case; return what each wrote."""
-    features, labels, entries = make_case(seed, limit)
-    written: dict[str, np.ndarray] = {}
-    for name, train, data in (
-        ("dense", module.train_perceptron_dense, (features,)),
-        ("sparse", module.train_perceptron_sparse, entries),
-    ):
-        weights = np.zeros((CLASSES, FEATURES + 1), dtype=np.int64)
-        changes = np.zeros_like(weights)
-        steps = np.ones(1, dtype=np.int64)
-        for _ in range(3):
-            train(weights, changes, steps, *data, labels, ONE, min(WEIGHT_LIMIT, 4 * limit))
-        mean = np.empty_like(weights)
-        module.averaged_weights(weights, changes, int(steps[0]), mean)
-        written |= {f"{name} weights": weights, f"{name} changes": changes, f"{name} mean": mean}
-    core = np.ascontiguousarray(written["dense mean"][:, :-1])
-    offsets = np.arange(CLASSES, dtype=np.int64)
-    for name, score, data in (
-        ("score dense", module.score_dense, (features,)),
-        ("score sparse", module.score_sparse, entries),
-        ("distance dense", module.score_distances_dense, (features,)),
-        ("distance sparse", module.score_distances_sparse, entries),
-    ):
-        out = np.empty((SAMPLES, CLASSES), dtype=np.int64)
-        score(core, offsets, *data, out)
-        written[name] = out
-    for name, add, data in (
-        ("sum dense", module.sum_dense, (features,)),
-        ("sum sparse", module.sum_sparse, entries),
-    ):
-        sums = np.zeros((CLASSES, FEATURES), dtype=np.int64)
-        counts = np.zeros(CLASSES, dtype=np.int64)
-        add(sums, counts, *data, labels, 1)
-        written |= {name: sums, f"{name} counts": counts}
-    means, norms = np.empty_like(sums), np.empty_like(counts)
-    module.centroids(sums, counts, means, norms)
-    logs = np.empty_like(sums)
-    module.log_probabilities(np.abs(sums), ONE, LOG2_TABLE, logs)
-    shares = np.empty((SAMPLES, CLASSES), dtype=np.int64)
-    module.softmax2(written["score dense"], LOG2_E, EXP2_TABLE, shares)
-    averages, few = np.empty_like(shares), np.empty_like(shares)
-    steps = 1 + 3 * SAMPLES
-    module.score_averages_sparse(weights, changes, steps, ONE, *entries, averages)
-    module.score_logs_sparse(np.abs(sums), ONE, offsets, LOG2_TABLE, *entries, few)
-    return written | {
-        "means": means,
-        "norms": norms,
-        "logs": logs,
-        "shares": shares,
-        "score averages sparse": averages,
-        "score logs sparse": few,
-    }
-
-
-def compute_digests() -> dict[str, str]:
-    """Return one digest for each kernel's output, over all cases, with compiled kernels."""
+def compute_digests(package: str = COMPILED) -> dict[str, str]:
+    """Return one digest for each array that a file's case writes, over all limits."""
     digests: dict[str, hashlib._Hash] = {}
-    for limit in LIMITS:
-        for name, array in run_all(kernels, 1, limit).items():
-            digests.setdefault(name, hashlib.sha256()).update(array.astype("<i8").tobytes())
+    for name in RUNS:
+        for limit in LIMITS:
+            for array_name, array in run(name, package, 1, limit).items():
+                digest = digests.setdefault(f"{name}: {array_name}", hashlib.sha256())
+                digest.update(array.astype("<i8").tobytes())
     return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-@pytest.mark.parametrize("seed", range(8))
-def test_kernels_equal_their_twins(seed: int, limit: int) -> None:
-    compiled = run_all(kernels, seed, limit)
-    plain = run_all(kernels_reference, seed, limit)
-    for name, array in compiled.items():
-        assert np.array_equal(array, plain[name]), name
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("name", RUNS)
+def test_kernels_equal_their_twins(name: str, seed: int, limit: int) -> None:
+    compiled, plain = run(name, COMPILED, seed, limit), run(name, PLAIN, seed, limit)
+    assert compiled.keys() == plain.keys()
+    for array_name, array in compiled.items():
+        assert np.array_equal(array, plain[array_name]), array_name
+
+
+def test_every_kernel_has_a_twin_and_a_case() -> None:
+    files = {each.name for each in pkgutil.iter_modules(ml_runtime.kernels.__path__)}
+    assert files - {"reference", "scalars"} == set(RUNS)
+    for name in files - {"reference"}:
+        module = importlib.import_module(f"{COMPILED}.{name}")
+        twin = importlib.import_module(f"{PLAIN}.{name}")
+        kernels = {each for each in module.__all__ if hasattr(getattr(module, each), "py_func")}
+        # Rounding and clamping have their twins in ml_runtime/fixed_point.py.
+        missing = kernels - set(twin.__all__) - {"clamp", "divide_rounded", "square_root"}
+        assert missing == set(), name
 
 
 @given(st.integers(1, 2**62))
 @settings(max_examples=500)
 def test_logarithm_equals_its_twin_and_is_close(value: int) -> None:
-    result = int(kernels.log2_q16(value, LOG2_TABLE))
-    assert result == kernels_reference.log2_q16(value, LOG2_TABLE)
+    result = int(scalars.log2_q16(value, LOG2_TABLE))
+    assert result == plain_scalars.log2_q16(value, LOG2_TABLE)
     assert abs(result / ONE - math.log2(value)) < 5e-5
 
 
 @given(st.integers(-40 * ONE, 0))
 @settings(max_examples=500)
 def test_power_equals_its_twin_and_is_close(value: int) -> None:
-    result = int(kernels.exp2_q16(value, EXP2_TABLE))
-    assert result == kernels_reference.exp2_q16(value, EXP2_TABLE)
+    result = int(scalars.exp2_q16(value, EXP2_TABLE))
+    assert result == plain_scalars.exp2_q16(value, EXP2_TABLE)
     assert abs(result / ONE - 2 ** (value / ONE)) < 5e-5
+
+
+@given(st.integers(0, 2**63 - 1))
+@settings(max_examples=500)
+def test_root_is_the_largest_whose_square_is_at_most_the_number(value: int) -> None:
+    assert int(scalars.square_root(value)) == math.isqrt(value)
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_chance_equals_its_twin(counter: int) -> None:
+    assert int(scalars.mix64(np.uint64(counter))) == plain_scalars.mix64(counter)
 
 
 @pytest.mark.parametrize("value", [0, -1, -(2**62)])
 def test_logarithm_of_what_has_none_is_that_of_one(value: int) -> None:
-    assert int(kernels.log2_q16(value, LOG2_TABLE)) == 0
-    assert kernels_reference.log2_q16(value, LOG2_TABLE) == 0
+    assert int(scalars.log2_q16(value, LOG2_TABLE)) == 0
+    assert plain_scalars.log2_q16(value, LOG2_TABLE) == 0
 
 
 def test_tables_are_those_of_the_specification() -> None:
@@ -146,19 +108,49 @@ def test_digests_are_the_frozen_ones() -> None:
     assert compute_digests() == json.loads(VECTORS.read_text())["kernels"]
 
 
+def test_digests_of_the_plain_twins_are_the_same() -> None:
+    assert compute_digests(PLAIN) == json.loads(VECTORS.read_text())["kernels"]
+
+
+def test_digests_are_the_same_from_many_threads_at_once() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: compute_digests(), range(8)))
+    assert all(each == found[0] for each in found)
+    assert found[0] == json.loads(VECTORS.read_text())["kernels"]
+
+
 @pytest.mark.slow
-def test_digests_do_not_depend_on_the_processor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processor", ["generic", "x86-64-v3"])
+def test_digests_do_not_depend_on_the_processor(tmp_path: Path, processor: str) -> None:
     environment = {
         **os.environ,
-        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CPU_NAME": processor,
         "NUMBA_CPU_FEATURES": "",
         "NUMBA_CACHE_DIR": str(tmp_path),
+        "OPENBLAS_NUM_THREADS": "1" if processor == "generic" else "2",
     }
     command = [sys.executable, "-m", "tests.ml_runtime.test_kernels"]
     finished = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert json.loads(finished.stdout) == json.loads(VECTORS.read_text())["kernels"]
+
+
+def test_files_of_kernels_name_the_scalars_they_were_compiled_with() -> None:
+    """The compiler's cache looks at a kernel's own file alone, so a change has to show there."""
+    folder = ROOT / "ml_runtime" / "kernels"
+    wanted = {
+        name: hashlib.sha256((folder / f"{name}.py").read_bytes()).hexdigest()[:12]
+        for name in ("scalars", "gradient", "bayes")
+    }
+    for path in folder.glob("*.py"):
+        text = path.read_text()
+        for name, digest in wanted.items():
+            if path.stem != name and f"from ml_runtime.kernels.{name} import" in text:
+                assert f"# {name}.py {digest}" in text, (
+                    f"{path.name} was compiled with another {name}.py; write there:"
+                    f" # {name}.py {digest}"
+                )
 
 
 if __name__ == "__main__":

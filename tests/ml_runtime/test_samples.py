@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_runtime.encoders import Encoder, decode_encoder, from_q16
+from ml_runtime.encoders import ScaleEncoder, decode_encoder, from_q16
 from ml_runtime.fixed_point import ONE, clamp, divide_rounded, integer_square_root
 from ml_runtime.samples import (
     DenseSamples,
@@ -33,6 +33,9 @@ def i64(*values: int) -> bytes:
     return np.array(values, dtype="<i8").tobytes()
 
 
+LABEL = ("labels", u32(0), b"")
+
+
 @st.composite
 def sparse_batches(draw):
     features = draw(st.integers(1, 30))
@@ -49,7 +52,8 @@ def sparse_batches(draw):
 @given(sparse_batches())
 def test_sparse_batch_comes_back(batch) -> None:
     samples, labels = batch
-    again, labels_again = decode_batch(encode_batch(samples, labels))
+    batch_again = decode_batch(encode_batch(samples, labels))
+    again, labels_again = batch_again.samples, batch_again.targets
     assert isinstance(again, SparseSamples)
     assert np.array_equal(again.row_starts, samples.row_starts)
     assert np.array_equal(again.indices, samples.indices)
@@ -62,7 +66,7 @@ def test_sparse_batch_comes_back(batch) -> None:
 def test_dense_batch_comes_back(count: int, features: int, random) -> None:
     values = [[random.randrange(-(2**63), 2**63) for _ in range(features)] for _ in range(count)]
     samples = DenseSamples(np.array(values, dtype=np.int64).reshape(count, features))
-    again, _ = decode_batch(encode_batch(samples, np.zeros(count, dtype=np.int64)))
+    again = decode_batch(encode_batch(samples, np.zeros(count, dtype=np.int64))).samples
     assert isinstance(again, DenseSamples)
     assert np.array_equal(again.features, samples.features)
 
@@ -71,23 +75,67 @@ def test_dense_batch_comes_back(count: int, features: int, random) -> None:
     ("fields", "code"),
     [
         (7, "malformed_payload"),
-        ([1], "malformed_payload"),
-        ([1, "round", 1, 1, i64(0), u32(0)], "malformed_payload"),
-        ([2, "dense", 1, 1, i64(0), u32(0)], "malformed_payload"),
-        ([1, "dense", 0, 1, b"", b""], "empty_batch"),
-        ([1, "dense", 5, 1, i64(0, 0, 0, 0, 0), u32(0, 0, 0, 0, 0)], "too_many_samples"),
-        ([1, "dense", 1, 2, i64(0), u32(0)], "malformed_payload"),
-        ([1, "dense", 1, 1, i64(0), u32(0, 0)], "malformed_payload"),
-        ([1, "dense", 4, 1 << 24, i64(0), u32(0)], "malformed_payload"),
-        ([1, "sparse", 1, 3, u32(2), u32(2, 1), i64(1, 1), u32(0)], "malformed_payload"),
-        ([1, "sparse", 1, 3, u32(2), u32(1, 1), i64(1, 1), u32(0)], "malformed_payload"),
-        ([1, "sparse", 1, 3, u32(1), u32(3), i64(1), u32(0)], "wrong_feature_count"),
-        ([1, "sparse", 1, 3, u32(4_000_000_000), u32(0), i64(1), u32(0)], "malformed_payload"),
+        ([2], "malformed_payload"),
+        ([2, "round", 1, 1, i64(0), "labels", u32(0), b""], "malformed_payload"),
+        ([1, "dense", 1, 1, i64(0), "labels", u32(0), b""], "malformed_payload"),
+        ([2, "dense", 0, 1, b"", "labels", b"", b""], "empty_batch"),
+        (
+            [2, "dense", 5, 1, i64(0, 0, 0, 0, 0), "labels", u32(0, 0, 0, 0, 0), b""],
+            "too_many_samples",
+        ),
+        ([2, "dense", 1, 2, i64(0), "labels", u32(0), b""], "malformed_payload"),
+        ([2, "dense", 1, 1, i64(0), "labels", u32(0, 0), b""], "malformed_payload"),
+        ([2, "dense", 4, 1 << 24, i64(0), "labels", u32(0), b""], "malformed_payload"),
+        (
+            [2, "sparse", 1, 3, u32(2), u32(2, 1), i64(1, 1), "labels", u32(0), b""],
+            "malformed_payload",
+        ),
+        (
+            [2, "sparse", 1, 3, u32(2), u32(1, 1), i64(1, 1), "labels", u32(0), b""],
+            "malformed_payload",
+        ),
+        ([2, "sparse", 1, 3, u32(1), u32(3), i64(1), "labels", u32(0), b""], "wrong_feature_count"),
+        (
+            [2, "sparse", 1, 3, u32(4_000_000_000), u32(0), i64(1), "labels", u32(0), b""],
+            "malformed_payload",
+        ),
+        ([2, "dense", 1, 1, i64(0), "colours", u32(0), b""], "malformed_payload"),
+        ([2, "dense", 1, 1, i64(0), "values", u32(0), b""], "malformed_payload"),
+        ([2, "dense", 1, 1, i64(0), "none", u32(0), b""], "malformed_payload"),
+        ([2, "dense", 2, 1, i64(0, 0), "none", b"", b"abc"], "malformed_payload"),
+        ([2, "dense", 1, 1, i64(0), "none", b"", b"abcd"], "malformed_payload"),
     ],
 )
 def test_broken_batch_is_refused(fields, code: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         decode_batch(encode(fields), samples_max=4)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("kind", ["labels", "values", "none"])
+@pytest.mark.parametrize("groups", [None, [0, 65_535, 7]])
+def test_targets_and_groups_come_back(kind: str, groups: list[int] | None) -> None:
+    samples = DenseSamples(np.arange(6, dtype=np.int64).reshape(3, 2))
+    targets = integers(0, 0, 0) if kind == "none" else integers(3, 1, 2**31)
+    if kind == "values":
+        targets = -targets
+    given_groups = None if groups is None else integers(*groups)
+    batch = decode_batch(encode_batch(samples, targets, kind, given_groups))
+    assert batch.kind == kind
+    assert batch.targets.tolist() == targets.tolist()
+    assert (batch.groups is None) == (groups is None)
+    assert groups is None or batch.groups.tolist() == groups
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "code"),
+    [([-1], None, "unknown_class"), ([0], [65_536], "unknown_group"), ([0], [-1], "unknown_group")],
+)
+def test_numbers_that_would_become_others_are_not_encoded(labels, groups, code: str) -> None:
+    samples = DenseSamples(np.zeros((1, 1), dtype=np.int64))
+    with pytest.raises(InvalidInputError) as refused:
+        given_groups = None if groups is None else integers(*groups)
+        encode_batch(samples, integers(*labels), "labels", given_groups)
     assert refused.value.code == code
 
 
@@ -98,8 +146,9 @@ def test_garbage_is_refused_and_never_crashes(data: bytes) -> None:
 
 
 def test_rows_may_restart_where_a_sample_begins_and_may_be_empty() -> None:
-    fields = [1, "sparse", 4, 3, u32(0, 2, 0, 1), u32(1, 2, 0), i64(1, 2, 3), u32(0, 0, 0, 0)]
-    samples, _ = decode_batch(encode(fields))
+    parts = [u32(0, 2, 0, 1), u32(1, 2, 0), i64(1, 2, 3)]
+    fields = [2, "sparse", 4, 3, *parts, "labels", u32(0, 0, 0, 0), b""]
+    samples = decode_batch(encode(fields)).samples
     assert isinstance(samples, SparseSamples)
     assert samples.row_starts.tolist() == [0, 0, 2, 2, 3]
     taken = take_samples(samples, integers(3, 1, 0))
@@ -138,15 +187,15 @@ def test_label_that_would_become_another_one_is_not_encoded(label: int) -> None:
 
 def test_encoder_gives_rows_of_memory_whatever_it_is_given() -> None:
     features = np.asfortranarray(np.arange(6.0).reshape(2, 3))
-    assert Encoder().encode(features).flags.c_contiguous
+    assert ScaleEncoder().encode(features).flags.c_contiguous
 
 
 def test_encoder_rounds_halves_up_and_comes_back() -> None:
-    encoder = Encoder(scale=ONE // 2, offset=ONE)
+    encoder = ScaleEncoder(scale=ONE // 2, offset=ONE)
     assert encoder.encode([[1.0, -1.0, 1 / ONE]]).tolist() == [[98304, 32768, 65537]]
     assert decode_encoder(decode(encode(encoder.to_fields()), bytes_max=64)) == encoder
     assert from_q16(integers(98304)).tolist() == [1.5]
-    assert Encoder().encode([]).tolist() == []
+    assert ScaleEncoder().encode([]).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -160,7 +209,7 @@ def test_encoder_rounds_halves_up_and_comes_back() -> None:
 )
 def test_encoder_refuses_what_is_no_number(features, code: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        Encoder().encode(features)
+        ScaleEncoder().encode(features)
     assert refused.value.code == code
 
 

@@ -46,7 +46,7 @@ def test_a_model_shows_what_it_is_and_how_far_it_has_come(scene: ApiScene) -> No
     assert model["owner"] == account_to_text(scene.chain.network.accounts[0].id)
     assert model["family"] == "nearest_centroid"
     assert model["class_names"] == list(CLASS_NAMES)
-    assert model["encoder"] == {"scale": 65536, "offset": 0}
+    assert model["encoder"] == ["scale", 1, 65536, 0]
     assert model["incentive"]["mechanism"] == "deposit_refund_take"
     assert model["incentive"]["weight"] == "1"
     assert model["licence"] == "CC0-1.0"
