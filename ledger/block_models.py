@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from ledger.model_records import ModelProgress
+from ledger.model_records import ModelProgress, decode_model, model_key
 from ledger.model_tensors import (
     ORIGINS,
+    ChunkReader,
     ModelArrays,
     ModelTensors,
     ModelVersion,
     check_arrays,
     chunk_arrays,
     decode_model_tensors,
+    load_arrays,
     model_version_key,
     tensors_key,
 )
+from ledger.model_versions import PinnedVersion, watch_best
 from ledger.state import BlockState
 from primitives.errors import InvariantViolationError
 
@@ -40,9 +43,16 @@ class BlockModels:
     ----------
     ancestors : arrays after each unfinal block below that changed them, nearest first.
     load : finds arrays in the final state below those.
+    read_chunk : finds a chunk of a tensor that the state refers to.
     """
 
-    def __init__(self, ancestors: Sequence[Mapping[str, ModelArrays]], load: ModelLoader) -> None:
+    def __init__(
+        self,
+        ancestors: Sequence[Mapping[str, ModelArrays]],
+        load: ModelLoader,
+        read_chunk: ChunkReader,
+    ) -> None:
+        self._read_chunk = read_chunk
         self._ancestors = tuple(ancestors)
         self._load = load
         self._arrays: dict[str, ModelArrays] = {}
@@ -60,6 +70,10 @@ class BlockModels:
         """Return a model's arrays as the block has left them so far; not to be written to."""
         arrays = self._arrays.get(name)
         return self._read_before(name) if arrays is None else arrays
+
+    def load_version(self, tensors: ModelTensors) -> ModelArrays:
+        """Return the arrays of a version that the state holds the descriptor of; one's own."""
+        return load_arrays(tensors, self._read_chunk)
 
     def create(self, name: str, arrays: ModelArrays) -> None:
         """Give a new model its arrays."""
@@ -132,6 +146,10 @@ class BlockModels:
             )
             state.put(tensors_key(name), tensors)
             state.put(model_version_key(name, version), record)
+            model = state.get(model_key(name), decode_model)
+            if model is not None:
+                current = PinnedVersion(1, model.description.spec, tensors)
+                watch_best(state, name, progress, current)
         return chunks
 
     def _previous_version(

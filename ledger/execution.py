@@ -12,7 +12,7 @@ from ledger.block_models import CONTRIBUTED, BlockModels
 from ledger.codes import INSUFFICIENT_BALANCE
 from ledger.errors import MissingPayloadError, TransactionFailedError
 from ledger.model_records import ModelProgress
-from ledger.model_tensors import ModelArrays, decode_model_tensors, tensors_key
+from ledger.model_tensors import ModelArrays, ModelTensors
 from ledger.parameters import Parameters
 from ledger.payload import Payload
 from ledger.schema import (
@@ -149,6 +149,10 @@ class BlockExecution:
         """Return a model's arrays to be changed in place; nothing may fail after this."""
         return _existing(name, self.models.change(name))
 
+    def load_version(self, tensors: ModelTensors) -> ModelArrays:
+        """Return the arrays of a pinned version."""
+        return self.models.load_version(tensors)
+
     def replace_model(self, name: str, arrays: ModelArrays) -> None:
         """Give a model other arrays."""
         self.models.replace(name, arrays)
@@ -156,12 +160,6 @@ class BlockExecution:
     def note_progress(self, name: str, progress: ModelProgress, origin: int = CONTRIBUTED) -> None:
         """Say what the record of the model's next version shall state."""
         self.models.note_progress(name, progress, origin)
-
-    def get_model_version(self, name: str) -> int:
-        """Return the number that the model's parameters have at the end of this block so far."""
-        tensors = self.state.get(tensors_key(name), decode_model_tensors)
-        version = 0 if tensors is None else tensors.version
-        return version + 1 if self.models.gets_new_version(name) else version
 
     def _debit(self, account: AccountId, amount: int) -> None:
         if amount < 0:

@@ -213,7 +213,14 @@ class BlockExecutor:
         def find_payload(transaction_id: bytes) -> Payload | None:
             return carried.get(transaction_id) or self._payloads.read(transaction_id)
 
-        models = BlockModels([block.models for block in lineage], self._store.load_model_state)
+        def read_chunk(chunk_hash: bytes) -> bytes | None:
+            for block in lineage:
+                if chunk_hash in block.chunks:
+                    return block.chunks[chunk_hash]
+            return self._store.read_chunk(chunk_hash)
+
+        layers = [block.models for block in lineage]
+        models = BlockModels(layers, self._store.load_model_state, read_chunk)
         return _BlockRun(BlockExecution(header, parameters, state, models, find_payload))
 
 

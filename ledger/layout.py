@@ -13,6 +13,8 @@
     n/ tree node key                        tree node (the node key starts with its version)
     o/ height                               keys of the tree nodes that this version made stale
     k/ chunk hash                           chunk of a tensor
+    c/ chunk hash                           u32, how many versions refer to the chunk
+    g/ height, name, 0, version             parameters that may go, and since when
 
 Heights are u64 in big-endian order. State keys are escaped so that no key is a prefix of another,
 and the versions of one key lie together, newest first.
@@ -31,12 +33,16 @@ __all__ = [
     "TIP_KEY",
     "block_id_key",
     "block_key",
+    "chunk_count_key",
     "chunk_key",
     "envelopes_key",
     "epoch_end_key",
     "node_key",
     "pack_items",
     "receipts_key",
+    "release_key",
+    "release_range",
+    "split_release_key",
     "split_transaction_place",
     "split_versioned_key",
     "stale_nodes_key",
@@ -105,6 +111,28 @@ def stale_nodes_key(height: int) -> bytes:
 def chunk_key(chunk_hash: bytes) -> bytes:
     """Return where a chunk of a tensor is."""
     return b"k/" + chunk_hash
+
+
+def chunk_count_key(chunk_hash: bytes) -> bytes:
+    """Return where it is how many versions refer to a chunk."""
+    return b"c/" + chunk_hash
+
+
+def release_key(height: int, name: str, version: int) -> bytes:
+    """Return the note that the parameters of a version may go, some time after a height."""
+    parts = (height.to_bytes(HEIGHT_BYTES, "big"), name.encode(), b"\x00")
+    return b"g/" + b"".join(parts) + version.to_bytes(HEIGHT_BYTES, "big")
+
+
+def release_range(height: int) -> tuple[bytes, bytes]:
+    """Return the range of such notes up to a height; empty for a negative one."""
+    return b"g/", b"g/" + max(height + 1, 0).to_bytes(HEIGHT_BYTES, "big")
+
+
+def split_release_key(key: bytes) -> tuple[str, int]:
+    """Return model and version of such a note."""
+    name = key[2 + HEIGHT_BYTES : -HEIGHT_BYTES - 1]
+    return name.decode(), int.from_bytes(key[-HEIGHT_BYTES:], "big")
 
 
 def transaction_place(height: int, index: int) -> bytes:

@@ -262,7 +262,7 @@ class LedgerReader:
         height : after which block; the tip if left out.
         """
         tensors = self.read(tensors_key(name), decode_model_tensors, height)
-        return None if tensors is None else load_arrays(tensors, self._read_chunk)
+        return None if tensors is None else load_arrays(tensors, self.read_chunk)
 
     def _keys(self, prefix: bytes, start_after: bytes | None, reverse: bool) -> Iterator[bytes]:
         """Return the state keys under a prefix that ever had a value, each once."""
@@ -289,7 +289,8 @@ class LedgerReader:
     def _receipt_at(self, height: int, index: int) -> Receipt:
         return decode_own(unpack_item(self._require(receipts_key(height)), index), decode_receipt)
 
-    def _read_chunk(self, chunk_hash: bytes) -> bytes | None:
+    def read_chunk(self, chunk_hash: bytes) -> bytes | None:
+        """Return a chunk of a tensor, or None if it is not stored any more."""
         return self._values.get(chunk_key(chunk_hash))
 
     def _require(self, key: bytes) -> bytes:

@@ -17,10 +17,18 @@ from ledger.layout import (
     versioned_prefix_range,
     versioned_range,
 )
-from ledger.model_tensors import decode_model_tensors
+from ledger.model_tensors import ModelTensors, decode_model_tensors
+from ledger.model_uploads import UPLOAD_PREFIX, decode_upload
+from ledger.model_validation import VALIDATION_PREFIX, decode_validation
+from ledger.model_versions import PINNED_PREFIX, decode_pinned_version
 from ledger.stored_records import decode_own
 
-__all__ = ["iterate_payload_ids", "iterate_state", "iterate_tensor_chunks"]
+__all__ = [
+    "iterate_descriptors",
+    "iterate_payload_ids",
+    "iterate_state",
+    "iterate_tensor_chunks",
+]
 
 _STEPS_MAX: Final = 16
 """Versions of one key that are stepped over one by one; beyond, seeking is cheaper."""
@@ -75,13 +83,28 @@ def _step(
 
 
 def iterate_tensor_chunks(values: KeyValueReader, height: int) -> Iterator[bytes]:
-    """Yield the hash of every chunk of the current parameters of every model, with repetitions."""
-    for _, value in iterate_state(values, height, _TENSORS):
-        for tensor in decode_own(value, decode_model_tensors).tensors:
+    """Yield the hash of every chunk that the state refers to, with repetitions."""
+    for tensors in iterate_descriptors(values, height):
+        for tensor in tensors.tensors:
             yield from tensor.chunks
+
+
+def iterate_descriptors(values: KeyValueReader, height: int) -> Iterator[ModelTensors]:
+    """Yield the current parameters of every model, and those of every pinned version."""
+    for _, value in iterate_state(values, height, _TENSORS):
+        yield decode_own(value, decode_model_tensors)
+    for _, value in iterate_state(values, height, PINNED_PREFIX):
+        yield decode_own(value, decode_pinned_version).tensors
 
 
 def iterate_payload_ids(values: KeyValueReader, height: int) -> Iterator[bytes]:
     """Yield the transactions whose payloads the state refers to: execution may read them again."""
     for _, value in iterate_state(values, height, _CONTRIBUTIONS):
         yield decode_own(value, decode_contribution).transaction_id
+    for _, value in iterate_state(values, height, UPLOAD_PREFIX):
+        for part in decode_own(value, decode_upload).parts:
+            yield part.transaction_id
+    for _, value in iterate_state(values, height, VALIDATION_PREFIX):
+        for piece in decode_own(value, decode_validation).pieces:
+            if piece.transaction_id is not None:
+                yield piece.transaction_id

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ledger.chunk_keeper import count_all
 from ledger.genesis import Genesis
 from ledger.key_value import KeyValueStore
 from ledger.layout import (
@@ -32,6 +33,7 @@ from ledger.layout import (
 )
 from ledger.payload import Payload
 from ledger.snapshot import Manifest, decode_chunk, hash_chunk
+from ledger.snapshot_export import iterate_descriptors
 from ledger.snapshot_keys import BASE_KEY, IMPORTED_KEY, kept_envelope_key
 from ledger.snapshot_tree import TreeBuilder
 from ledger.stored_records import Tip
@@ -152,6 +154,7 @@ def finish_import(
         (BASE_KEY, height),
         (TIP_KEY, tip.encode()),
     ]
+    puts += count_all(iterate_descriptors(target, header.height))
     target.write(puts, (IMPORTED_KEY,), sync=True)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 from ledger.cache import BoundedCache
+from ledger.chunk_keeper import RELEASE_LAG, ChunkKeeper
 from ledger.errors import DivergedStateError
 from ledger.executed_block import ExecutedBlock
 from ledger.genesis import Genesis
@@ -47,7 +48,7 @@ __all__ = ["LedgerStore", "TipState"]
 
 RECORDS_MAX: Final = 65_536
 TREE_NODES_MAX: Final = 65_536
-MODEL_BYTES_MAX: Final = 64 * 1024 * 1024
+MODEL_BYTES_MAX: Final = 128 * 1024 * 1024
 
 _PRESENT: Final = b"\x01"
 _REMOVED: Final = b"\x00"
@@ -104,11 +105,13 @@ class LedgerStore(LedgerReader):
     Parameters
     ----------
     values : where it is kept; new or written by this class.
+    release_lag : heights for which the parameters of every version stay stored.
     """
 
-    def __init__(self, values: KeyValueStore) -> None:
+    def __init__(self, values: KeyValueStore, *, release_lag: int = RELEASE_LAG) -> None:
         super().__init__(values)
         self._store = values
+        self._keeper = ChunkKeeper(self, values, release_lag)
         self._tip: Tip | None = None
         self._nodes: BoundedCache[bytes, bytes] = BoundedCache(TREE_NODES_MAX)
         self._models: BoundedCache[str, ModelArrays] = BoundedCache(MODEL_BYTES_MAX, total_bytes)
@@ -206,7 +209,8 @@ class LedgerStore(LedgerReader):
         if block.header.next_validators_hash != ZERO_HASH:
             puts.append(_epoch_end_put(block, certificate, tails))
         puts.extend(self._transaction_places(block))
-        return WriteBatch(puts)
+        kept = self._keeper.plan(block)
+        return WriteBatch([*puts, *kept.puts], kept.deletes)
 
     def advance(self, block: ExecutedBlock) -> None:
         """Take note that a block's batch was written; its parent is released."""

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import httpx
 
+from ledger.payload import Payload
 from ml_runtime.encoders import Encoder
 from ml_runtime.samples import encode_batch, sample_count
 from primitives.codec import Encodable
@@ -105,6 +106,7 @@ class Client:
         self.lifecycle = Lifecycle(
             self._connection,
             lambda kind, body, data: self._submit(kind, body, data=data, wait=True),
+            self.model,
         )
         """What the owner of a model does with it."""
 
@@ -202,7 +204,12 @@ class Client:
         return Contribution.from_json(self._connection.get(path))
 
     def predict(
-        self, model: str, features: Any, *, version: int | None = None, height: int | None = None
+        self,
+        model: str,
+        features: Any,
+        *,
+        version: int | str | None = None,
+        height: int | None = None,
     ) -> Prediction:
         """Return predictions, free of charge.
 
@@ -211,7 +218,7 @@ class Client:
         model : name of the model.
         features : rows of numbers, shape (n_samples, n_features), or a SciPy sparse matrix, which
             only a sparse model takes; or what else the model's encoder takes.
-        version : which version answers; else the one in force.
+        version : which version answers, by number or alias; else the one in force.
         height : the version in force after that block answers.
 
         Raises
@@ -356,7 +363,12 @@ class Client:
         return self._submit(bodies.CLAIM, [model, sequence], wait=wait)
 
     def _submit(
-        self, kind: int, body: Sequence[Encodable], *, data: bytes | None = None, wait: bool
+        self,
+        kind: int,
+        body: Sequence[Encodable],
+        *,
+        data: bytes | Payload | None = None,
+        wait: bool,
     ) -> Transaction:
         transaction_id = self._get_sender().submit(kind, body, data)
         if wait:

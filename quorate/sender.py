@@ -71,14 +71,16 @@ class Sender:
         self._chain: _Chain | None = None
         self._next_nonce: int | None = None
 
-    def submit(self, kind: int, body: Sequence[Encodable], data: bytes | None = None) -> str:
+    def submit(
+        self, kind: int, body: Sequence[Encodable], data: bytes | Payload | None = None
+    ) -> str:
         """Sign and submit a transaction; return its id in hexadecimal.
 
         Parameters
         ----------
         kind : code of the transaction kind.
         body : its fields.
-        data : the payload, if the kind has one; its salt is drawn here.
+        data : the payload, if the kind has one; the salt of plain bytes is drawn here.
 
         Raises
         ------
@@ -87,7 +89,9 @@ class Sender:
         UnreachableError
             No node answered.
         """
-        payload = None if data is None else Payload(secrets.token_bytes(SALT_BYTES), data)
+        payload = (
+            Payload(secrets.token_bytes(SALT_BYTES), data) if isinstance(data, bytes) else data
+        )
         with self._lock:
             for _ in range(ATTEMPTS_MAX - 1):
                 transaction = self._sign(kind, body, payload)
@@ -172,3 +176,7 @@ def _to_json(transaction: Transaction) -> dict[str, str]:
 
 def _to_base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+def _wrap(data: bytes) -> Payload:
+    return Payload(secrets.token_bytes(SALT_BYTES), data)

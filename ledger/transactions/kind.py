@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from ledger.block_models import CONTRIBUTED
 from ledger.model_records import ModelProgress
-from ledger.model_tensors import ModelArrays
+from ledger.model_tensors import ModelArrays, ModelTensors
 from ledger.parameters import Parameters
 from ledger.schema import Record, RecordT, StateReader
 from ledger.transaction import Transaction
@@ -153,6 +153,16 @@ class ExecutionContext(StateReader, Protocol):
         """
         ...
 
+    def load_version(self, tensors: ModelTensors) -> ModelArrays:
+        """Return the arrays of a version whose descriptor the state holds; they are the caller's.
+
+        Raises
+        ------
+        CorruptStateError
+            If a chunk is missing, which stops the node.
+        """
+        ...
+
     def replace_model(self, name: str, arrays: ModelArrays) -> None:
         """Give a model other arrays, maybe of other shapes; they belong to the block from now on.
 
@@ -174,10 +184,6 @@ class ExecutionContext(StateReader, Protocol):
         progress : how far it has come.
         origin : place in `ledger.model_tensors.ORIGINS` of what changes it.
         """
-        ...
-
-    def get_model_version(self, name: str) -> int:
-        """Return the number that the model's parameters have at the end of this block so far."""
         ...
 
 

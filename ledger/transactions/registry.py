@@ -20,6 +20,14 @@ from ledger.transactions.membership import (
     ROTATE_VALIDATOR_KEY,
     UPDATE_MEMBER,
 )
+from ledger.transactions.model_evaluation import (
+    COMMIT_VALIDATION,
+    DRAW_SAMPLES,
+    EVALUATE_MODEL,
+    SHOW_VALIDATION,
+)
+from ledger.transactions.model_parameters import FINISH_UPLOAD, UPDATE_TENSORS, UPLOAD_PART
+from ledger.transactions.model_versions import EXTEND_MODEL, REVERT_MODEL, SET_ALIAS
 from ledger.transactions.models import CREATE_MODEL
 from primitives.errors import InvalidInputError
 
@@ -44,6 +52,16 @@ KINDS: Final[tuple[AnyKind, ...]] = (
     UPDATE_MEMBER,
     REQUEST_MEMBERSHIP,
     ROTATE_ACCOUNT_KEY,
+    SET_ALIAS,
+    REVERT_MODEL,
+    EXTEND_MODEL,
+    UPLOAD_PART,
+    FINISH_UPLOAD,
+    UPDATE_TENSORS,
+    COMMIT_VALIDATION,
+    SHOW_VALIDATION,
+    EVALUATE_MODEL,
+    DRAW_SAMPLES,
 )
 
 _BY_CODE: Final = {kind.code: kind for kind in KINDS}

@@ -47,10 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CorruptStateError, InvalidInputError) as error:
         _log.error("the read store cannot be opened: %s", error)
         return 1
+    feed = FeedClient(options.socket, follower)
     service = ApiService(
         follower=follower,
-        feed=FeedClient(options.socket, follower),
-        inference=Inference(),
+        feed=feed,
+        inference=Inference(feed.read_payload),
         serves_payloads=options.serve_payloads,
     )
     uvicorn.run(

@@ -24,6 +24,7 @@ from node.api import (
     routes_models,
     routes_status,
     routes_transactions,
+    routes_versions,
 )
 from node.api.follower import Follower
 from node.api.openapi import make_openapi
@@ -87,6 +88,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_accounts,
         routes_governance,
         routes_models,
+        routes_versions,
         routes_families,
         routes_contributions,
     ):

@@ -18,6 +18,7 @@ from ledger.cache import BoundedCache
 from ledger.model_records import ModelDescription, decode_model, model_key
 from ledger.model_tensors import (
     ModelArrays,
+    ModelTensors,
     decode_model_tensors,
     decode_model_version,
     model_version_key,
@@ -25,6 +26,7 @@ from ledger.model_tensors import (
     total_bytes,
 )
 from ledger.reader import LedgerReader
+from ledger.version_replay import is_stored, plan_replay
 from ml_runtime.family import ModelFamily, check_batch
 from ml_runtime.registry import get_family
 from ml_runtime.samples import DenseSamples, Samples, sample_count
@@ -32,6 +34,7 @@ from node.api.follower import Follower
 from node.api.model_inputs import make_samples
 from node.api.model_outputs import compute_outputs, count_columns, get_output_names
 from node.api.tensors import InferRequest, parse_infer_request, tensor_to_json
+from node.api.version_access import FetchPayload, fetch_payloads
 from primitives.errors import InvalidInputError
 
 __all__ = ["Inference", "OpenedModel"]
@@ -72,9 +75,16 @@ class OpenedModel:
 
 
 class Inference:
-    """Answers requests for predictions from a follower's ledger."""
+    """Answers requests for predictions from a follower's ledger.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    fetch_payload
+        Asks the node for a payload, to compute a version again whose parameters went.
+    """
+
+    def __init__(self, fetch_payload: FetchPayload) -> None:
+        self._fetch_payload = fetch_payload
         self._versions: BoundedCache[tuple[bytes, str, int], LoadedModel] = BoundedCache(
             CACHE_BYTES, lambda loaded: total_bytes(loaded.state)
         )
@@ -164,13 +174,23 @@ class Inference:
         async with self._loading:
             known = self._versions.get(key)
             if known is None:
-                state = await self._in_thread(lambda: ledger.load_model_state(name, height)) or {}
+                state = await self._load_state(ledger, name, tensors, height)
                 description = model.description
                 known = LoadedModel(
                     description, get_family(description.spec.family), tensors.version, state
                 )
                 self._versions.put(key, known)
         return known
+
+    async def _load_state(
+        self, ledger: LedgerReader, name: str, tensors: ModelTensors, height: int
+    ) -> ModelArrays:
+        """Return the parameters of a version, from the store or learnt again."""
+        if is_stored(ledger, tensors):
+            return await self._in_thread(lambda: ledger.load_model_state(name, height)) or {}
+        replay = await self._in_thread(lambda: plan_replay(ledger, name, tensors.version))
+        payloads = await fetch_payloads(replay, self._fetch_payload)
+        return await self._in_thread(lambda: replay.run(payloads))
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await anyio.to_thread.run_sync(work, limiter=self._threads)

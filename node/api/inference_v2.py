@@ -24,6 +24,7 @@ from node.api.openapi import describe_body, describe_parameter
 from node.api.problems import problem_responses
 from node.api.routes_status import check_readiness
 from node.api.service import ApiService, Service
+from node.api.version_access import resolve_version
 from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX
 
@@ -42,7 +43,7 @@ router = APIRouter(prefix="/v2", tags=["inference"])
 
 ModelPath = Annotated[str, Path(description="Name of the model.", max_length=64)]
 VersionPath = Annotated[
-    str, Path(description="Number of a version.", max_length=32, examples=["12"])
+    str, Path(description="Number or alias of a version.", max_length=64, examples=["12", "best"])
 ]
 
 OPEN_CODES = ("unknown_model", "not_ready")
@@ -169,7 +170,7 @@ class InferView(BaseModel):
 INFER_REQUEST = describe_body(InferBody)
 MODEL_PARAMETER = describe_parameter("model", "path", {"type": "string"}, "Name of the model.")
 VERSION_PARAMETER = describe_parameter(
-    "version", "path", {"type": "string", "pattern": NUMBER.pattern}, "Number of a version."
+    "version", "path", {"type": "string", "maxLength": 64}, "Number or alias of a version."
 )
 HEIGHT_PARAMETER = describe_parameter(
     "height",
@@ -207,7 +208,9 @@ async def infer(request: Request) -> Response:
 )
 async def infer_version(request: Request) -> Response:
     """Predict with one version, as of the block that made it."""
-    return await _infer(request, _parse_number(request.path_params["version"], "version"), None)
+    service: ApiService = request.app.state.service
+    name, text = request.path_params["model"], request.path_params["version"]
+    return await _infer(request, resolve_version(service.ledger, name, text), None)
 
 
 @router.get(
@@ -270,8 +273,8 @@ async def get_served_model(service: Service, model: ModelPath) -> ModelMetadataV
 async def get_served_model_version(
     service: Service, model: ModelPath, version: VersionPath
 ) -> ModelMetadataView:
-    """Return the same for every version: a model's inputs and outputs never change."""
-    return await _describe(service, model, _parse_number(version, "version"))
+    """Return the metadata of a version; classes and features may have been added since."""
+    return await _describe(service, model, resolve_version(service.ledger, model, version))
 
 
 @router.get(
@@ -296,7 +299,8 @@ async def get_served_model_version_ready(
     service: Service, model: ModelPath, version: VersionPath
 ) -> ModelReadyView:
     """Return 200 if there is such a version."""
-    await service.inference.open(service.follower, model, _parse_number(version, "version"), None)
+    number = resolve_version(service.ledger, model, version)
+    await service.inference.open(service.follower, model, number, None)
     return ModelReadyView(name=model, ready=True)
 
 
@@ -334,7 +338,7 @@ async def _describe(service: ApiService, model: str, version: int | None) -> Mod
 
 
 def _parse_number(text: str, field: str) -> int:
-    """Return a height or the number of a version; raises ``malformed_request``."""
+    """Return a height; raises ``malformed_request``."""
     number = int(text) if NUMBER.fullmatch(text) else -1
     if not 0 <= number <= COUNTER_MAX:
         raise InvalidInputError(

@@ -52,6 +52,7 @@ STATUS_OF_CODE: dict[str, HTTPStatus] = {
     "unknown_proposal": HTTPStatus.NOT_FOUND,
     "unknown_transaction": HTTPStatus.NOT_FOUND,
     "unknown_version": HTTPStatus.NOT_FOUND,
+    "version_retired": HTTPStatus.GONE,
     "payload_not_held": HTTPStatus.NOT_FOUND,
     "payloads_not_served": HTTPStatus.FORBIDDEN,
     # The request is well formed, but the state says no.

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from consensus.report import ConsensusReport
 from ledger.admission import check_stateless
+from ledger.chunk_keeper import RELEASE_LAG
 from ledger.key_value import MemoryKeyValueStore
 from ledger.parameters import Parameters
 from ledger.payload import Payload
@@ -50,10 +51,15 @@ class PublishingStore(MemoryKeyValueStore):
 class NodeDouble:
     """A validator without consensus: what it is given is final in the next block."""
 
-    def __init__(self, socket_path: Path, parameters: Parameters | None = None) -> None:
+    def __init__(
+        self,
+        socket_path: Path,
+        parameters: Parameters | None = None,
+        release_lag: int = RELEASE_LAG,
+    ) -> None:
         self.network: Network = make_network(parameters=parameters)
         self.values = PublishingStore()
-        self.chain = Chain(self.network, self.values)
+        self.chain = Chain(self.network, self.values, release_lag=release_lag)
         self.makes_blocks = True
         self.waiting: list[Transaction] = []
         self.is_catching_up = False
@@ -164,18 +170,23 @@ async def wait_for_height(follower: Follower, height: int) -> None:
 
 @contextmanager
 def run_api(
-    folder: Path, *, parameters: Parameters | None = None, serves_payloads: bool = False
+    folder: Path,
+    *,
+    parameters: Parameters | None = None,
+    serves_payloads: bool = False,
+    release_lag: int = RELEASE_LAG,
 ) -> Iterator[ApiScene]:
     """Run node double and API; both end with the context."""
     socket_path = folder / f"{next(_socket_numbers)}.sock"
     follower = Follower(StoreFolder(folder / "api", lambda _: MemoryKeyValueStore()))
+    feed = FeedClient(socket_path, follower)
     service = ApiService(
         follower=follower,
-        feed=FeedClient(socket_path, follower),
-        inference=Inference(),
+        feed=feed,
+        inference=Inference(feed.read_payload),
         serves_payloads=serves_payloads,
     )
-    node = NodeDouble(socket_path, parameters)
+    node = NodeDouble(socket_path, parameters, release_lag)
     with TestClient(make_app(service), raise_server_exceptions=False) as http:
         scene = ApiScene(node, http, service)
         scene.call(node.feed.start)

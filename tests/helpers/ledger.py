@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from ledger.body import compute_body_root
+from ledger.chunk_keeper import RELEASE_LAG
 from ledger.executed_block import ExecutedBlock
 from ledger.executor import BlockExecutor
 from ledger.genesis import Genesis
@@ -222,9 +223,10 @@ class Chain:
     network: Network
     values: KeyValueStore = field(default_factory=MemoryKeyValueStore)
     payloads: MemoryPayloadStore = field(default_factory=MemoryPayloadStore)
+    release_lag: int = RELEASE_LAG
 
     def __post_init__(self) -> None:
-        self.store = LedgerStore(self.values)
+        self.store = LedgerStore(self.values, release_lag=self.release_lag)
         self.store.initialise(self.network.genesis)
         self.executor = BlockExecutor(self.store, self.payloads)
 

@@ -58,6 +58,16 @@ def test_codes_of_kinds_are_those_of_the_ledger() -> None:
         "update_member": bodies.UPDATE_MEMBER,
         "request_membership": bodies.REQUEST_MEMBERSHIP,
         "rotate_account_key": bodies.ROTATE_ACCOUNT_KEY,
+        "set_alias": bodies.SET_ALIAS,
+        "revert_model": bodies.REVERT_MODEL,
+        "extend_model": bodies.EXTEND_MODEL,
+        "upload_part": bodies.UPLOAD_PART,
+        "finish_upload": bodies.FINISH_UPLOAD,
+        "update_tensors": bodies.UPDATE_TENSORS,
+        "commit_validation": bodies.COMMIT_VALIDATION,
+        "show_validation": bodies.SHOW_VALIDATION,
+        "evaluate_model": bodies.EVALUATE_MODEL,
+        "draw_samples": bodies.DRAW_SAMPLES,
     }
 
 

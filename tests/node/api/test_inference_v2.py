@@ -205,7 +205,7 @@ def test_many_requests_at_once_read_a_new_version_once(
         "load_model_state",
         lambda name, height: loads.append(name) or load(name, height),
     )
-    fresh = inference_module.Inference()
+    fresh = inference_module.Inference(scene.service.feed.read_payload)
 
     async def open_together() -> None:
         async with anyio.create_task_group() as tasks:
@@ -284,7 +284,7 @@ def test_wrong_sparse_entries_are_refused(
         ("/v2/models/nothing/versions/0/infer", 404, "unknown_model"),
         ("/v2/models/sides/versions/99/infer", 404, "unknown_version"),
         ("/v2/models/sides/versions/9999999999999999999/infer", 400, "malformed_request"),
-        ("/v2/models/sides/versions/latest/infer", 400, "malformed_request"),
+        ("/v2/models/sides/versions/champion/infer", 404, "unknown_version"),
         (f"{INFER}?height=0", 404, "unknown_model"),
         (f"{INFER}?height=99999", 404, "unknown_height"),
         (f"{INFER}?height=-1", 400, "malformed_request"),

@@ -1,0 +1,52 @@
+"""What transactions about an existing model begin with: the model, its progress, its owner."""
+
+from __future__ import annotations
+
+from ledger.errors import TransactionFailedError
+from ledger.model_records import (
+    Model,
+    ModelProgress,
+    check_model_name,
+    decode_model,
+    decode_model_progress,
+    model_key,
+    model_progress_key,
+)
+from ledger.transactions.kind import ExecutionContext
+from primitives.errors import InvariantViolationError
+from primitives.fields import FieldReader
+
+__all__ = ["get_model", "get_progress", "read_model_name", "require_owner"]
+
+_MODEL_NAME_BYTES = 64
+
+
+def read_model_name(reader: FieldReader) -> str:
+    """Read the name of a model from a body; raises ``malformed``."""
+    name = reader.text("model", _MODEL_NAME_BYTES)
+    check_model_name(name)
+    return name
+
+
+def get_model(context: ExecutionContext, name: str) -> Model:
+    """Return a model; fails with ``unknown_model``."""
+    model = context.get(model_key(name), decode_model)
+    if model is None:
+        raise TransactionFailedError("unknown_model", f"there is no model {name!r}")
+    return model
+
+
+def get_progress(context: ExecutionContext, name: str) -> ModelProgress:
+    """Return how far an existing model has come."""
+    progress = context.get(model_progress_key(name), decode_model_progress)
+    if progress is None:
+        raise InvariantViolationError(f"model {name!r} has no progress record")
+    return progress
+
+
+def require_owner(context: ExecutionContext, model: Model) -> None:
+    """Fail with ``not_owner`` unless the sender created the model."""
+    if context.sender != model.owner:
+        raise TransactionFailedError(
+            "not_owner", f"only the owner of {model.description.name!r} can do this"
+        )
