@@ -110,7 +110,8 @@ def _build(
 
 def _read_weights(estimator: Any) -> Floats:
     """Return the weights of a classifier, float64[rows, features + 1], intercepts last."""
-    coefficients = read_fitted(estimator, "coef_", dimensions=2)
+    # For two classes some estimators have a row of weights, others the row in a matrix.
+    coefficients = np.atleast_2d(read_fitted(estimator, "coef_"))
     return _join(coefficients, read_fitted(estimator, "intercept_"))
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 
 from ml_runtime.fixed_point import ONE
-from ml_runtime.kernels.network import ACTIVATION_LIMIT
+from ml_runtime.kernels.network import ACTIVATION_LIMIT, WEIGHT_LIMIT
 from ml_runtime.registry import get_family
-from ml_runtime.spec import ModelSpec
 from primitives.errors import InvalidInputError
 from quorate.model_files.imported_model import (
     Floats,
@@ -24,6 +24,11 @@ from quorate.model_files.imported_model import (
 __all__ = ["import_centroids", "import_neighbours", "import_network"]
 
 HIDDEN_LAYERS_MAX: Final = 2
+WEIGHT_BITS: Final = 32
+
+HALVINGS_MAX: Final = 6
+"""How often a unit's weights are halved at most: each time they lose a bit behind the point."""
+
 EUCLIDEAN: Final = ("euclidean", "l2")
 
 
@@ -97,12 +102,16 @@ def import_network(estimator: Any, request: ImportRequest) -> ImportedModel:
         layers[-1] = np.concatenate([np.zeros_like(last), last])
     elif len(last) != max(len(names), 1):
         raise make_unsupported(f"{kind} with {len(last)} targets; estimators of one are taken")
-    elif names and getattr(estimator, "out_activation_", None) != "softmax":
-        raise make_unsupported(f"{kind} of several labels at once; one label is taken")
+    elif getattr(estimator, "out_activation_", None) != ("softmax" if names else "identity"):
+        raise make_unsupported(
+            f"{kind} with outputs that are {getattr(estimator, 'out_activation_', None)!r}; one"
+            " label or number is taken, without a function applied to it"
+        )
     settings = {f"hidden{layer + 1}": len(rows) for layer, rows in enumerate(layers[:-1])}
     spec = request.build_spec("multilayer_perceptron", layers[0].shape[1] - 1, len(names), settings)
+    notes = _balance_units(layers, get_family(spec.family).feature_range(spec)[1] / ONE)
     weights = np.concatenate([rows.reshape(-1) for rows in layers])
-    return build_import(spec, {"weights": weights}, names, notes=_note_clamps(spec, layers))
+    return build_import(spec, {"weights": weights}, names, notes=notes)
 
 
 def _read_layers(estimator: Any) -> list[Floats]:
@@ -123,15 +132,30 @@ def _read_layers(estimator: Any) -> list[Floats]:
     ]
 
 
-def _note_clamps(spec: ModelSpec, layers: list[Floats]) -> tuple[str, ...]:
-    """Say whether a hidden unit could give more than the family lets it."""
-    largest = np.full(spec.feature_count, get_family(spec.family).feature_range(spec)[1] / ONE)
-    limit = ACTIVATION_LIMIT / ONE
-    for rows in layers[:-1]:
-        largest = np.abs(rows[:, :-1]) @ largest + np.abs(rows[:, -1])
-        if largest.max() > limit:
-            return (
-                f"a hidden unit gives at most {limit:g} here, and could reach"
-                f" {largest.max():.3g} with features at their limit",
-            )
-    return ()
+def _balance_units(layers: list[Floats], feature_limit: float) -> tuple[str, ...]:
+    """Make hidden units give at most what the family lets them, in place; say where that failed.
+
+    A rectified unit that gives half as much to weights that are twice as large changes nothing, and
+    neither does the rounding of floats if it is by powers of two.
+    """
+    limit, weight_limit = ACTIVATION_LIMIT / ONE, WEIGHT_LIMIT / (1 << WEIGHT_BITS)
+    largest = np.full(layers[0].shape[1] - 1, feature_limit)
+    excess = 0.0
+    for rows, following in pairwise(layers):
+        given = np.abs(rows[:, :-1]) @ largest + np.abs(rows[:, -1])
+        wanted = np.ceil(np.log2(np.maximum(given / limit, 1)))
+        # The weights that a unit's answer meets must not leave their own bound.
+        met = np.maximum(np.abs(following[:, :-1]).max(axis=0), np.finfo(np.float64).tiny)
+        room = np.maximum(np.floor(np.log2(weight_limit / met)), 0)
+        halvings = np.minimum(np.minimum(wanted, room), HALVINGS_MAX)
+        rows *= np.exp2(-halvings)[:, np.newaxis]
+        following[:, :-1] *= np.exp2(halvings)
+        given *= np.exp2(-halvings)
+        excess = max(excess, float(given.max()))
+        largest = np.minimum(given, limit)
+    if excess <= limit:
+        return ()
+    return (
+        f"a hidden unit gives at most {limit:g} here, and could reach {excess:.3g} with features at"
+        " their limit; a lower feature_limit or smaller weights help",
+    )
