@@ -183,7 +183,7 @@ def round_state(
     for name in sorted(tensors):
         given = tensors[name]
         if isinstance(given, np.ndarray) and given.dtype == np.int64:
-            state[name] = np.ascontiguousarray(given)
+            state[name] = np.asarray(given, order="C")
             continue
         bits = get_fraction_bits(spec, name)
         low, high = ranges.get(name, (1 - INT64_SAFE, INT64_SAFE - 1))
@@ -243,7 +243,7 @@ def _get_ranges(spec: ModelSpec) -> dict[str, tuple[int, int]]:
 
 def _to_floats(name: str, numbers: Any) -> NDArray[np.float64]:
     try:
-        return np.ascontiguousarray(numbers, dtype=np.float64).reshape(np.shape(numbers))
+        return np.asarray(numbers, dtype=np.float64, order="C")
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(
             "malformed", f"{name} must hold numbers: {error}", field=f"tensors.{name}"

@@ -50,6 +50,8 @@ LENGTH_BYTES: Final = 8
 METADATA: Final = "__metadata__"
 SHOWN_CHARACTERS_MAX: Final = 64
 NPY_ENDING: Final = ".npy"
+UNIX: Final = 3
+"""Number of the system in the headers of an archive."""
 
 # Little-endian kinds by the name that safetensors has for them. numpy has no bfloat16, which is
 # the upper half of a binary32.
@@ -119,7 +121,7 @@ def encode_safetensors(state: State, metadata: Mapping[str, str] | None = None) 
     parts, place = [], 0
     for name in sorted(state):
         _check_name(name)
-        data = np.ascontiguousarray(state[name], dtype="<i8").tobytes()
+        data = np.asarray(state[name], dtype="<i8", order="C").tobytes()
         shape, offsets = list(state[name].shape), [place, place + len(data)]
         header[name] = {"dtype": "I64", "shape": shape, "data_offsets": offsets}
         parts.append(data)
@@ -177,17 +179,20 @@ def encode_npz(state: State) -> bytes:
     """
     for name in state:
         _check_name(name)
-        if "\0" in name or "/" in name or "\\" in name:
+        # Archives end a name at a zero, and some systems read a backslash as a slash.
+        if "\0" in name or "\\" in name:
             raise make_file_refusal("archive", f"cannot hold a tensor named {_show(name)}")
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(state):
             member = BytesIO()
             np.lib.format.write_array(
-                member, np.ascontiguousarray(state[name], dtype="<i8"), allow_pickle=False
+                member, np.asarray(state[name], dtype="<i8", order="C"), allow_pickle=False
             )
-            # A fixed date, the earliest that an archive can name.
-            archive.writestr(zipfile.ZipInfo(name + NPY_ENDING), member.getvalue())
+            # Its date is the earliest that an archive can name; the system is named alike everywhere.
+            entry = zipfile.ZipInfo(name + NPY_ENDING)
+            entry.create_system = UNIX
+            archive.writestr(entry, member.getvalue())
     return stream.getvalue()
 
 
