@@ -126,7 +126,7 @@ def decode_document(data: bytes) -> ModelDocument:
         spec,
         {name: _read_tensor(name, given[name], shape) for name, shape in shapes.items()},
         tuple(names),
-        None if encoder is None else decode_encoder(encoder),
+        None if encoder is None else decode_encoder(_check_lists("document.encoder", encoder)),
     )
     _check_model(model)
     return model
@@ -154,18 +154,29 @@ def _read_spec(value: Any) -> ModelSpec:
     parameters, tensors = value["parameters"], value["tensors"]
     if type(parameters) is not dict or type(tensors) is not dict:
         raise make_file_refusal("document.spec", "must have parameters and tensors by name")
-    spec = decode_spec(
-        [
-            value["family"],
-            value["layout"],
-            value["feature_count"],
-            value["class_count"],
-            [[name, _read_integer(parameters[name])] for name in sorted(parameters)],
-            [[name, tensors[name]] for name in sorted(tensors)],
-        ]
-    )
+    fields = [
+        value["family"],
+        value["layout"],
+        value["feature_count"],
+        value["class_count"],
+        [[name, _read_integer(parameters[name])] for name in sorted(parameters)],
+        [[name, tensors[name]] for name in sorted(tensors)],
+    ]
+    spec = decode_spec(_check_lists("document.spec", fields))
     get_family(spec.family).check(spec)
     return spec
+
+
+def _check_lists(path: str, value: Any) -> Any:
+    """Return what holds no objects: the ledger's encoding has none, and its readers know none."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if type(each) is dict:
+            raise make_file_refusal(path, "must hold lists, text and integers, found an object")
+        if type(each) is list:
+            waiting.extend(each)
+    return value
 
 
 def _read_tensor(name: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:

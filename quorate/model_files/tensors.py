@@ -49,6 +49,7 @@ ALIGNMENT: Final = 8
 LENGTH_BYTES: Final = 8
 METADATA: Final = "__metadata__"
 SHOWN_CHARACTERS_MAX: Final = 64
+INTEGER_CHARACTERS_MAX: Final = 20
 NPY_ENDING: Final = ".npy"
 UNIX: Final = 3
 """Number of the system in the headers of an archive."""
@@ -189,7 +190,7 @@ def encode_npz(state: State) -> bytes:
             np.lib.format.write_array(
                 member, np.asarray(state[name], dtype="<i8", order="C"), allow_pickle=False
             )
-            # Its date is the earliest that an archive can name; the system is named alike everywhere.
+            # The earliest date that an archive can name, and the same system everywhere.
             entry = zipfile.ZipInfo(name + NPY_ENDING)
             entry.create_system = UNIX
             archive.writestr(entry, member.getvalue())
@@ -222,7 +223,7 @@ def decode_npz(data: bytes) -> TensorFile:
 
 
 def read_json_object(text: bytes, field_name: str) -> dict[str, Any]:
-    """Return a JSON object in which no name comes twice and no number is NaN or infinite.
+    """Return a JSON object in which no name comes twice and all numbers are integers.
 
     Raises
     ------
@@ -231,7 +232,11 @@ def read_json_object(text: bytes, field_name: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(
-            text.decode(), object_pairs_hook=_make_object, parse_constant=_refuse_constant
+            text.decode(),
+            object_pairs_hook=_make_object,
+            parse_constant=_refuse_number,
+            parse_float=_refuse_number,
+            parse_int=_read_integer,
         )
         # An escape can write half a surrogate pair, which no UTF-8 can: this raises for it.
         json.dumps(value, ensure_ascii=False).encode()
@@ -391,8 +396,14 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+def _refuse_number(text: str) -> None:
+    raise ValueError(f"{text[:SHOWN_CHARACTERS_MAX]} is no integer")
+
+
+def _read_integer(text: str) -> int:
+    if len(text) > INTEGER_CHARACTERS_MAX:
+        raise ValueError(f"{text[:SHOWN_CHARACTERS_MAX]}… has more digits than a 64-bit integer")
+    return int(text)
 
 
 def _show(value: object) -> str:
