@@ -52,7 +52,7 @@ class ImportedModel:
     report
         What rounding did to tensors and settings.
     notes
-        Sentences on where model and estimator can differ beyond rounding; usually none.
+        Sentences on where model and estimator can differ beyond rounding.
     """
 
     spec: ModelSpec

@@ -136,7 +136,8 @@ def _balance_units(layers: list[Floats], feature_limit: float) -> tuple[str, ...
     """Make hidden units give at most what the family lets them, in place; say where that failed.
 
     A rectified unit that gives half as much to weights that are twice as large changes nothing, and
-    neither does the rounding of floats if it is by powers of two.
+    neither does the rounding of floats if it is by powers of two. What the report says of errors is
+    about the weights as they are afterwards.
     """
     limit, weight_limit = ACTIVATION_LIMIT / ONE, WEIGHT_LIMIT / (1 << WEIGHT_BITS)
     largest = np.full(layers[0].shape[1] - 1, feature_limit)
