@@ -23,6 +23,7 @@ KERNEL_FILES: Final = (
     "exact",
     "clusters",
     "trees",
+    "drift",
 )
 """The files of kernels, each after those that it calls."""
 

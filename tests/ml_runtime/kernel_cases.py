@@ -256,6 +256,27 @@ def run_trees(module, case: Case) -> Arrays:
     return {"nodes": nodes, "used": used, "scores": scores, **named}
 
 
+def run_drift(module, case: Case) -> Arrays:
+    written: Arrays = {}
+    # A rare error becomes a frequent one again and again; the last stream meets the largest count.
+    rates = np.repeat(case.random.random(6) ** 2, 500)
+    errors = (case.random.random(len(rates)) < rates).astype(np.int64)
+    last = (1 << 30) - 1000
+    for name, watch, new, old in (
+        ("ddm", module.watch_ddm, (0, 0, 1 << 33, 0, 0), (last, last // 3, 1 << 32, 1 << 20, 0)),
+        ("page", module.watch_page_hinkley, (0, 0, 0, 0), (last, last // 3, 1 << 45, 1 << 44)),
+    ):
+        for age, beginning in (("new", new), ("old", old)):
+            state, marks = np.array(beginning), np.empty_like(errors)
+            watch(state, errors, marks)
+            written |= {f"{name} {age} state": state, f"{name} {age} marks": marks}
+    samples = case.random.integers(1, 1 << 30, 200)
+    wrong = (samples * case.random.random(200)).astype(np.int64)
+    pairs = zip(wrong.tolist(), samples.tolist(), strict=True)
+    written["deviations"] = np.array([int(module.deviation(*pair)) for pair in pairs])
+    return written
+
+
 RUNS: dict[str, Callable[[object, Case], Arrays]] = {
     "linear": run_linear,
     "sums": run_sums,
@@ -266,6 +287,7 @@ RUNS: dict[str, Callable[[object, Case], Arrays]] = {
     "exact": run_exact,
     "clusters": run_clusters,
     "trees": run_trees,
+    "drift": run_drift,
 }
 
 
