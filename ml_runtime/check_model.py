@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
+from ml_runtime.decay import SHIFT_MAX
 from ml_runtime.evaluation import learn_and_evaluate
 from ml_runtime.family import (
     LABELLED,
@@ -333,6 +335,44 @@ def check_merging_is_union(subject: Subject) -> None:
     _expect_same(family.merge(spec, states), whole, "merging is not the union")
 
 
+def check_decay_forgets_evenly(subject: Subject) -> None:
+    """Hold decay to halve counts and to keep answers, bounds and unlearning, where it is there."""
+    family, spec = subject.family, subject.spec
+    state = family.initial_state(spec)
+    if not family.supports_decay:
+        _expect_refused("unsupported", partial(family.decay, spec, state, 1))
+        return
+    family.decay(spec, state, 1)
+    _expect_same(state, family.initial_state(spec), "a new model has something to forget")
+    for _ in range(8):
+        family.update(spec, state, subject.samples, subject.labels)
+    before = copy_state(state)
+    for shift in (0, SHIFT_MAX + 1):
+        _expect_refused("shift_out_of_range", partial(family.decay, spec, state, shift))
+    _expect_same(state, before, "a refused decay changes the state")
+    answers = family.predict(spec, state, subject.samples)
+    family.decay(spec, state, 1)
+    halves = (before["counts"] + 1) // 2
+    _expect(np.array_equal(state["counts"], halves), "counts are not halved")
+    _expect_alike(subject, family.predict(spec, state, subject.samples), answers)
+    for shift in (1, SHIFT_MAX // 2, SHIFT_MAX, *[1] * 12):
+        left = family.samples_left(spec, state)
+        family.decay(spec, state, shift)
+        _expect(family.samples_left(spec, state) >= left, "forgetting leaves less room")
+        scores = family.scores(spec, state, subject.samples)
+        _expect(int(np.abs(scores).max()) < INT64_SAFE, "a score leaves the bounds")
+        if subject.has_probabilities:
+            _expect_adds_up(family.probabilities(spec, state, subject.samples))
+        if family.supports_unlearn:
+            decayed = copy_state(state)
+            nothing = np.zeros(0, dtype=np.int64)
+            family.unlearn(spec, state, take_samples(subject.samples, nothing), nothing)
+            _expect_same(state, decayed, "unlearning nothing changes a model that forgot")
+            family.update(spec, state, subject.samples, subject.labels)
+            family.unlearn(spec, state, subject.samples, subject.labels)
+            _expect_same(state, decayed, "a model that forgot does not unlearn what came after")
+
+
 def check_cost_grows(subject: Subject) -> None:
     """Hold the declared cost to be positive and to grow with the batch."""
     costs = [
@@ -396,6 +436,7 @@ CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
     check_wrong_batches_are_refused,
     check_unlearning_is_exact,
     check_merging_is_union,
+    check_decay_forgets_evenly,
     check_cost_grows,
     check_parameters_from_elsewhere,
     check_task_and_targets_fit,
@@ -405,6 +446,25 @@ CHECKS: Final[tuple[Callable[[Subject], None], ...]] = (
 def _expect(holds: bool, complaint: str) -> None:
     if not holds:
         raise ContractViolationError(complaint)
+
+
+def _expect_refused(code: str, call: Callable[[], None]) -> None:
+    try:
+        call()
+    except InvalidInputError as error:
+        _expect(error.code == code, f"{code} is refused as {error.code}")
+    else:
+        raise ContractViolationError(f"{code} is not refused")
+
+
+def _expect_alike(subject: Subject, answers: Integers, before: Integers) -> None:
+    """Classes have to be the same, numbers nearly, for nine in ten samples."""
+    if subject.has_probabilities:
+        same = answers == before
+    else:
+        same = np.abs(answers - before) <= (ONE + np.abs(before)) // 8
+    alike = int(np.count_nonzero(same))
+    _expect(10 * alike >= 9 * len(before), f"{len(before) - alike} answers change")
 
 
 def _expect_adds_up(probabilities: Integers) -> None:

@@ -109,6 +109,9 @@ class ModelFamily(ABC):
     supports_merge: ClassVar[bool] = False
     """Whether ``merge`` equals learning the union."""
 
+    supports_decay: ClassVar[bool] = False
+    """Whether ``decay`` makes a model forget a part of what it learnt."""
+
     ignores_batches: ClassVar[bool] = True
     """Whether the parameters do not depend on how samples are cut into batches."""
 
@@ -248,6 +251,27 @@ class ModelFamily(ABC):
         """
         raise InvalidInputError(
             "unsupported", f"{self.name} cannot be merged: two models do not add up to one"
+        )
+
+    def decay(self, _spec: ModelSpec, _state: State, _shift: int, /) -> None:
+        """Forget one part in 2^shift of what was learnt, in place, where supported.
+
+        What was learnt before weighs less from then on than what is learnt next, and the bounds
+        cover more samples again. A batch from before is no longer part of the sums with all its
+        weight, so it must not be unlearnt any more: only replay without it takes it back.
+
+        Parameters
+        ----------
+        shift
+            1 forgets half, `ml_runtime.decay.SHIFT_MAX` the least.
+
+        Raises
+        ------
+        InvalidInputError
+            ``unsupported``, or ``shift_out_of_range``; nothing changes.
+        """
+        raise InvalidInputError(
+            "unsupported", f"{self.name} cannot forget evenly: its parameters are not sums"
         )
 
     def check_state(self, spec: ModelSpec, state: State) -> None:

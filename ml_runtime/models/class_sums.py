@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from ml_runtime.decay import check_shift, decay_counts, scale_sums
 from ml_runtime.family import ModelFamily, State, check_shapes, take_covered
 from ml_runtime.fixed_point import ONE
 from ml_runtime.kernels import scalars
@@ -34,14 +35,15 @@ LOG2_LARGEST: Final = 64 * ONE
 
 
 class ClassSums(ModelFamily):
-    """State, update, unlearn and merge of a family that keeps sums and counts by class.
+    """State, update, unlearn, merge and decay of a family that keeps sums and counts by class.
 
     A subclass that keeps other sums than those of the features overrides ``add``, ``shapes`` and
-    ``sum_range``.
+    ``sum_range``, whose range holds zero. All tensors but ``counts`` are sums with a row a class.
     """
 
     supports_unlearn = True
     supports_merge = True
+    supports_decay = True
     grows_classes = True
     grows_features = True
 
@@ -150,6 +152,22 @@ class ClassSums(ModelFamily):
             for name, array in state.items():
                 merged[name] += array
         return merged
+
+    def decay(self, _spec: ModelSpec, state: State, shift: int) -> None:
+        """Forget one part in 2^shift of every class, in place.
+
+        The state stays possible: see 1 in ml_runtime/decay.py.
+
+        Raises
+        ------
+        InvalidInputError
+            ``shift_out_of_range``; nothing changes.
+        """
+        check_shift(shift)
+        ratios = decay_counts(state["counts"], shift)
+        for name, array in state.items():
+            if name != "counts":
+                scale_sums(array, ratios[:, np.newaxis])
 
 
 def log_counts(counts: Integers) -> Integers:

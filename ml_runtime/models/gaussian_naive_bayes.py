@@ -97,11 +97,32 @@ class GaussianNaiveBayes(ClassSums):
             return False
         largest = self._limit(spec) ** 2 * state["counts"][:, np.newaxis]
         squares = state["squares"]
-        # The mean of squares is at least the square of the mean (Cauchy-Schwarz).
-        means = np.abs(state["sums"]) // np.maximum(state["counts"], 1)[:, np.newaxis]
-        least = means * means * state["counts"][:, np.newaxis]
-        return bool(((squares >= least) & (squares <= largest)).all())
+        return bool(((squares >= _least_squares(state)) & (squares <= largest)).all())
+
+    def decay(self, spec: ModelSpec, state: State, shift: int) -> None:
+        """Forget one part in 2^shift of every class, in place.
+
+        Sums and squares are rounded each for itself, which can take the squares below what the
+        sums ask for; they are raised to that. It is at most the largest feature squared for each
+        sample, as the means are at most the largest feature, so the state stays possible.
+
+        Raises
+        ------
+        InvalidInputError
+            ``shift_out_of_range``; nothing changes.
+        """
+        super().decay(spec, state, shift)
+        np.maximum(state["squares"], _least_squares(state), out=state["squares"])
 
     def _limit(self, spec: ModelSpec) -> int:
         """Return the largest absolute feature, Q12."""
         return (spec.get("feature_limit", 8 * ONE) >> 4) + 1
+
+
+def _least_squares(state: State) -> Integers:
+    """Return how small sums of squares can be, given the sums."""
+    counts = state["counts"][:, np.newaxis]
+    # The mean of squares is at least the square of the mean (Cauchy-Schwarz).
+    means = np.abs(state["sums"]) // np.maximum(counts, 1)
+    least: Integers = means * means * counts
+    return least

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from ml_runtime.decay import check_shift, decay_counts, scale_sums
 from ml_runtime.exact_products import multiply
 from ml_runtime.family import ModelFamily, State, take_covered
 from ml_runtime.fixed_point import INT64_SAFE
@@ -29,13 +30,18 @@ SUMS: Final = ("counts", "sums", "products", "cross")
 
 INTERVAL_MAX: Final = 1 << 20
 
+DECAY_MARGIN: Final = 1 << 17
+"""In 2^-30 of a sample: by how much less sums shrink than the count, so that the diagonal of the
+products has room to grow by half their size, see ``Moments.decay``."""
+
 
 class Moments(ModelFamily):
-    """State, update, unlearn and merge of a family that keeps products of features."""
+    """State, update, unlearn, merge and decay of a family that keeps products of features."""
 
     layouts = ("dense",)
     supports_unlearn = True
     supports_merge = True
+    supports_decay = True
 
     @abstractmethod
     def derive(self, spec: ModelSpec, state: State) -> None:
@@ -133,6 +139,33 @@ class Moments(ModelFamily):
                     merged[name] += state[name]
         self.derive(spec, merged)
         return merged
+
+    def decay(self, spec: ModelSpec, state: State, shift: int) -> None:
+        """Forget one part in 2^shift, in place, and compute what follows from the sums.
+
+        Products of d columns stay positive semidefinite, without which the equations of a ridge
+        regression may have no solution. Rounding adds a symmetric matrix with entries of at most
+        ½; with ⌈d / 2⌉ more on the diagonal each row of it has there at least what all its other
+        entries add up to, so that what is added is positive semidefinite as well (Gershgorin).
+
+        The bounds hold: `DECAY_MARGIN` leaves 2^-13 of a sample, which is 2^11 for products of
+        columns of up to 2^12 or more, and ⌈d / 2⌉ is at most 257.
+
+        Raises
+        ------
+        InvalidInputError
+            ``shift_out_of_range``; nothing changes.
+        """
+        check_shift(shift)
+        before = int(state["counts"][0])
+        ratio = decay_counts(state["counts"], shift, margin=DECAY_MARGIN)
+        if int(state["counts"][0]) != before:
+            for name in SUMS[1:]:
+                if name in state:
+                    scale_sums(state[name], ratio)
+            places = np.arange(len(state["products"]))
+            state["products"][places, places] += (len(places) + 1) // 2
+        self.derive(spec, state)
 
     def _add(
         self, spec: ModelSpec, state: State, samples: Samples, targets: Integers, sign: int
