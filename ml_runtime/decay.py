@@ -9,8 +9,7 @@ samples, whose count rounds to itself, would lose its sums and be taken for one 
 1. A sum of at most L a sample stays one: n' / n is rounded down to 30 bits, so |v| ≤ L · n gives
    |v · n' / n| ≤ L · n', which is an integer, so rounding to nearest does not pass it. The same
    holds from below for sums that cannot be negative.
-2. n' = n for n ≤ 2^(shift - 1), and then no sum changes: what was learnt of a class never
-   vanishes, down to its last sample, and an entry never rounds to zero time and again.
+2. n' = n for n ≤ 2^(shift - 1), and then no sum changes: a class that was learnt stays known.
 3. Nothing leaves int64: v is cut into digits of 30 bits, so |v| < 2^62 gives products of at most
    2^62, and their sum is no larger than v itself.
 4. Rounding moves an entry by half a unit each time, old halves fade with the rest, and no more
