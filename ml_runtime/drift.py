@@ -23,8 +23,8 @@ Constants and decisions are those of River (``drift.binary.DDM`` and ``drift.Pag
 
 1. Rates and deviations are rounded down once from exact rational numbers, so they are less than
    2⁻³² off.
-2. The sum of Page and Hinkley is rounded by at most 2⁻³² a sample, all of them together by less
-   than 10,000 · 2⁻³¹ = 5 · 10⁻⁶, because old errors are forgotten with the rest.
+2. The sum of Page and Hinkley is rounded by less than 2⁻³¹ a sample, all of them together by less
+   than 10,000 · 2⁻³¹ < 5 · 10⁻⁶, because old roundings are forgotten with the rest.
 3. A state is a function of the samples since it began anew, so how they are cut into batches
    cannot be seen.
 4. A detector begins anew after a drift, and, silently, after 2^30 - 1 samples, before a number
@@ -32,7 +32,7 @@ Constants and decisions are those of River (``drift.binary.DDM`` and ``drift.Pag
 
 DDM is the quicker and the more easily alarmed: a model without a mistake in its first 31 samples
 has p = s = 0 at best, and its first mistake is called a drift.
-Source: docs/spec/ml.md §7.
+Source: docs/spec/ml.md, Drift.
 """
 
 from __future__ import annotations
