@@ -115,9 +115,6 @@ class ModelFamily(ABC):
     ignores_batches: ClassVar[bool] = True
     """Whether the parameters do not depend on how samples are cut into batches."""
 
-    supports_decay: ClassVar[bool] = False
-    """Whether ``decay`` makes a model forget a share of what it learnt."""
-
     sharpness: ClassVar[int] = LOG2_E
     """Q16: probabilities are shares of 2^(sharpness · score); 1 for scores that are logarithms."""
 

@@ -36,9 +36,7 @@ from ledger.model_records import (
     Model,
     ModelDescription,
     ModelProgress,
-    check_model_name,
     decode_model,
-    decode_model_progress,
     karma_key,
     model_key,
     model_progress_key,
@@ -56,8 +54,10 @@ from ledger.parameters import Parameters
 from ledger.schema import AMOUNT_MAX, StateReader
 from ledger.transaction import Transaction
 from ledger.transactions.kind import ExecutionContext
+from ledger.transactions.model_access import get_model, get_progress, read_model_name
+from ledger.transactions.model_drift import watch_for_drift
 from ml_runtime.evaluation import Evaluation, count_by, find_agreed, learn_and_evaluate
-from ml_runtime.family import Task, check_batch
+from ml_runtime.family import Task, check_batch, count_parameters
 from ml_runtime.registry import get_family
 from ml_runtime.samples import (
     Batch,
@@ -154,7 +154,7 @@ class ContributeKind:
         """Return the body; raises `InvalidInputError`."""
         reader = FieldReader(value, "contribute", 3)
         body = Contribute(
-            _read_model_name(reader),
+            read_model_name(reader),
             reader.integer("max_deposit", 0, AMOUNT_MAX),
             reader.integer("samples", 1, SAMPLES_MAX),
         )
@@ -193,7 +193,12 @@ class ContributeKind:
         spec = model.description.spec
         # A dense sample has 8 bytes for each feature, a sparse one 12: this bounds both.
         entries = transaction.payload_bytes // 8
-        return get_family(spec.family).cost(spec, body.samples, entries)
+        family = get_family(spec.family)
+        units = family.cost(spec, body.samples, entries)
+        if model.description.policies.detector:
+            # A drift may have all parameters written, or computed from their sums once more.
+            units += family.cost(spec, 1, spec.feature_count) + count_parameters(family, spec)
+        return units
 
     def apply(
         self, context: ExecutionContext, transaction: Transaction, body: Contribute
@@ -209,8 +214,8 @@ class ContributeKind:
             ``insufficient_deposit`` or ``insufficient_balance``.
         """
         require_role(context, context.sender, context.parameters.contribute_roles)
-        model = _get_model(context, body.model)
-        progress = _get_progress(context, body.model)
+        model = get_model(context, body.model)
+        progress = get_progress(context, body.model)
         spec = model.description.spec
         batch = widen(_batch_of(context, transaction), spec.feature_count)
         family = get_family(spec.family)
@@ -253,6 +258,7 @@ class ContributeKind:
             tally = read_tally(context, body.model).add(by_class, by_group)
             context.put(model_tally_key(body.model), tally)
         context.note_progress(body.model, after)
+        watch_for_drift(context, model, evaluation)
         return [sequence, share, share * body.samples, correct, body.samples]
 
 
@@ -266,7 +272,7 @@ class _JudgementKind:
     def decode_body(self, value: list[Value]) -> Judgement:
         """Return the body; raises `InvalidInputError`."""
         reader = FieldReader(value, self.name, 3)
-        model = _read_model_name(reader)
+        model = read_model_name(reader)
         sequence = reader.integer("sequence", 0, COUNTER_MAX)
         numbers = reader.array("samples", SAMPLES_MAX)
         reader.end()
@@ -313,7 +319,7 @@ class RefundKind(_JudgementKind):
             ``unknown_model``, ``unknown_contribution``, ``not_contributor``, ``too_early``,
             ``already_claimed`` or ``model_disagrees``.
         """
-        model = _get_model(context, body.model)
+        model = get_model(context, body.model)
         contribution = _get_contribution(context, body.model, body.sequence)
         if context.sender != contribution.contributor:
             raise TransactionFailedError(
@@ -330,7 +336,7 @@ class RefundKind(_JudgementKind):
         except RefusedError as error:
             raise TransactionFailedError(error.code, error.message) from error
         valid = outcome.samples.bit_count()
-        progress = _get_progress(context, body.model)
+        progress = get_progress(context, body.model)
         context.put(model_progress_key(body.model), replace(progress, valid=progress.valid + valid))
         _book(context, body, contribution, outcome, contribution.depositor)
         _add_karma(context, body.model, outcome.karma, valid)
@@ -355,7 +361,7 @@ class ReportKind(_JudgementKind):
             ``already_claimed``, ``model_agrees``, ``no_valid_contributions`` or
             ``too_many_reporters``.
         """
-        model = _get_model(context, body.model)
+        model = get_model(context, body.model)
         contribution = _get_contribution(context, body.model, body.sequence)
         event = ReportEvent(
             reporter=context.sender,
@@ -364,7 +370,7 @@ class ReportKind(_JudgementKind):
             agreed=_find_agreed(context, model, contribution),
             elapsed_ms=context.timestamp_ms - contribution.timestamp_ms,
             own_valid=read_karma(context, karma_key(context.sender, body.model)).valid,
-            total_valid=_get_progress(context, body.model).valid,
+            total_valid=get_progress(context, body.model).valid,
         )
         mechanism: Mechanism = get_mechanism(model.description.terms.mechanism)
         try:
@@ -387,7 +393,7 @@ class ClaimKind:
     def decode_body(self, value: list[Value]) -> Claim:
         """Return the body; raises `InvalidInputError`."""
         reader = FieldReader(value, "claim", 2)
-        body = Claim(_read_model_name(reader), reader.integer("sequence", 0, COUNTER_MAX))
+        body = Claim(read_model_name(reader), reader.integer("sequence", 0, COUNTER_MAX))
         reader.end()
         return body
 
@@ -409,7 +415,7 @@ class ClaimKind:
             ``unknown_model``, ``unknown_contribution``, ``too_early``, ``not_owner`` or
             ``already_claimed``.
         """
-        model = _get_model(context, body.model)
+        model = get_model(context, body.model)
         contribution = _get_contribution(context, body.model, body.sequence)
         event = ClaimEvent(
             is_owner=context.sender == model.owner,
@@ -422,12 +428,6 @@ class ClaimKind:
             raise TransactionFailedError(error.code, error.message) from error
         _book(context, body, contribution, outcome, context.sender)
         return [outcome.paid]
-
-
-def _read_model_name(reader: FieldReader) -> str:
-    name = reader.text("model", _MODEL_NAME_BYTES)
-    check_model_name(name)
-    return name
 
 
 def _batch_of(context: ExecutionContext, transaction: Transaction) -> Batch:
@@ -487,20 +487,6 @@ def _count_entries(samples: Samples) -> int:
     if isinstance(samples, DenseSamples):
         return samples.features.size
     return len(samples.indices)
-
-
-def _get_model(context: ExecutionContext, name: str) -> Model:
-    model = context.get(model_key(name), decode_model)
-    if model is None:
-        raise TransactionFailedError("unknown_model", f"there is no model {name!r}")
-    return model
-
-
-def _get_progress(context: ExecutionContext, name: str) -> ModelProgress:
-    progress = context.get(model_progress_key(name), decode_model_progress)
-    if progress is None:
-        raise InvariantViolationError(f"model {name!r} has no progress record")
-    return progress
 
 
 def _get_contribution(context: ExecutionContext, name: str, sequence: int) -> Contribution:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
+from ledger.model_drift import ModelDrift, decode_model_drift, model_drift_key
 from ledger.model_policies import DETECTORS, DRIFT_POLICIES, GROWTH_POLICIES, ModelPolicies
 from ledger.model_records import (
     MODEL_PREFIX,
@@ -85,6 +86,15 @@ class CountView(BaseModel):
     accuracy: float | None
 
 
+class DriftView(BaseModel):
+    """What watches the model found."""
+
+    warnings: int
+    drifts: int
+    height: int = Field(description="Of the last drift; 0 before the first.")
+    version: int = Field(description="In force before the last drift.")
+
+
 class ProgressView(BaseModel):
     """How far a model has come."""
 
@@ -96,6 +106,9 @@ class ProgressView(BaseModel):
     accuracy: float | None = Field(description="correct ÷ judged; null before the first sample.")
     mean_loss: float | None = Field(
         description="Per sample judged: bits of surprise, squared error, squared distance or score."
+    )
+    drift: DriftView | None = Field(
+        description="Null without a detector or before it saw a sample."
     )
     by_class: list[CountView]
     by_group: list[CountView]
@@ -317,6 +330,7 @@ def _make_progress_view(ledger: LedgerReader, model: Model, height: int) -> Prog
         judged=progress.judged,
         accuracy=compute_accuracy(progress.correct, progress.judged),
         mean_loss=compute_mean_loss(progress.loss, progress.judged),
+        drift=_make_drift_view(ledger.read(model_drift_key(name), decode_model_drift, height)),
         by_class=_make_count_views(description.class_names, tally.classes),
         by_group=_make_count_views(description.groups, tally.groups),
         validated=progress.valid,
@@ -351,6 +365,14 @@ def _make_policies_view(policies: ModelPolicies) -> PoliciesView:
         decay_shift=policies.decay_shift,
         checkpoint_interval=policies.checkpoint_interval,
         versions_kept=policies.versions_kept,
+    )
+
+
+def _make_drift_view(drift: ModelDrift | None) -> DriftView | None:
+    if drift is None:
+        return None
+    return DriftView(
+        warnings=drift.warnings, drifts=drift.drifts, height=drift.height, version=drift.version
     )
 
 

@@ -321,3 +321,51 @@ def test_a_validation_set_is_committed_shown_and_asked_again(
         (1, 0, 30),
     ]
     assert history[1]["mean_loss"] < history[0]["mean_loss"]
+
+
+@pytest.mark.parametrize("policy", ["note", "decay", "fork", "revert"])
+def test_a_drift_is_found_and_dealt_with_as_the_owner_decided(
+    alice: quorate.Client, policy: str
+) -> None:
+    name = f"drifting-{policy}"
+    create(alice, name, policies=quorate.Policies(detector="ddm", drift=policy, decay_shift=4))
+    rows, labels = make_rows(1_000, seed=3)
+    # A little noise, so that the detector knows how errors spread before the change.
+    noisy = np.where(np.arange(1_000) % 20 == 7, (labels + 1) % 3, labels)
+    for start in range(0, 600, 100):
+        alice.contribute(name, rows[start : start + 100], noisy[start : start + 100])
+    assert alice.model(name).raw["progress"]["drift"]["drifts"] == 0
+    before = alice.model(name)
+    counts = alice.lifecycle.diff(name, 0, "latest")
+    alice.contribute(name, rows[600:700], (labels[600:700] + 1) % 3)
+    drift = alice.model(name).raw["progress"]["drift"]
+    assert drift["drifts"] >= 1
+    assert drift["version"] == before.version
+    newest = alice.versions(name)[0]
+    assert newest.origin == ("contributed" if policy == "note" else "drifted")
+    aliases = alice.lifecycle.aliases(name)
+    assert ("before-drift-1" in aliases) == (policy == "fork")
+    after = alice.lifecycle.diff(name, 0, "latest")
+    learnt = {each["tensor"]: each["largest"] for each in after["tensors"]}
+    known = {each["tensor"]: each["largest"] for each in counts["tensors"]}
+    if policy == "fork":
+        assert learnt["counts"] == 0
+        assert aliases["before-drift-1"] == before.version
+    elif policy == "revert":
+        assert alice.lifecycle.diff(name, "best", "latest")["tensors"][0]["changed"] == 0
+    elif policy == "decay":
+        assert learnt["counts"] < known["counts"] + 40
+    else:
+        assert learnt["counts"] > known["counts"]
+
+
+def test_policies_that_a_family_cannot_keep_are_refused(alice: quorate.Client) -> None:
+    for family, policies, code in (
+        ("averaged_perceptron", quorate.Policies(detector="ddm", drift="decay"), "invalid_policy"),
+        ("ridge", quorate.Policies(growth="owner"), "invalid_policy"),
+    ):
+        with pytest.raises(RefusedError) as refused:
+            create(alice, "impossible", family=family, policies=policies)
+        assert refused.value.code == code
+    with pytest.raises(quorate.InvalidInputError, match=r"policies\.drift must be one of note"):
+        create(alice, "impossible", policies=quorate.Policies(drift="panic"))
