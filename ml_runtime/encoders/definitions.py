@@ -1,4 +1,4 @@
-"""Which kinds of encoders there are, and how a definition is read. Source: docs/spec/ml.md §6."""
+"""Which kinds of encoders there are, and how a definition is read. Source: docs/spec/ml.md §8."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Which program it was is for the model's guidelines to say. The norm is a check against the commonest
 mistakes, an embedding of another program or one that was not normalised. It is compared by its
-square, since a square root need not be the same in every language. Source: docs/spec/ml.md §6.7.
+square, since a square root need not be the same in every language. Source: docs/spec/ml.md §8.7.
 """
 
 from __future__ import annotations

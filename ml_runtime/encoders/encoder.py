@@ -3,7 +3,7 @@
 An encoder turns what people have into the integers that models take. It is part of a model, so
 that every client encodes alike. Definitions are read by validators and hence in integers alone;
 encoding is the work of clients and of the API, never of a replicated path.
-Source: docs/spec/ml.md §6.
+Source: docs/spec/ml.md §8.
 """
 
 from __future__ import annotations

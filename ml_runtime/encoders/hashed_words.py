@@ -1,6 +1,6 @@
 """Texts into counts of hashed words: no list of words, at the price of words that share a feature.
 
-Source: docs/spec/ml.md §6.5; K. Weinberger et al., Feature Hashing for Large Scale Multitask
+Source: docs/spec/ml.md §8.5; K. Weinberger et al., Feature Hashing for Large Scale Multitask
 Learning, ICML 2009, for the sign.
 """
 

@@ -1,4 +1,4 @@
-"""Columns of categories into features that are one or zero. Source: docs/spec/ml.md §6.8."""
+"""Columns of categories into features that are one or zero. Source: docs/spec/ml.md §8.8."""
 
 from __future__ import annotations
 

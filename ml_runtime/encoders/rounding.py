@@ -2,7 +2,7 @@
 
 Each step is one operation of IEEE 754, rounded to nearest, so that another language which does the
 same steps reaches the same integers. Never run where validators must agree.
-Source: docs/spec/ml.md §6.1.
+Source: docs/spec/ml.md §8.1.
 """
 
 from __future__ import annotations

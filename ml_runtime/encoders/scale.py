@@ -1,7 +1,7 @@
 """One scale and one offset for all features: q = ⌊x · scale + offset + ½⌋, both in Q16.
 
 The only encoder of single numbers, so it suits every feature count and sparse entries as well; what
-a sparse sample leaves out stays zero. Source: docs/spec/ml.md §6.2.
+a sparse sample leaves out stays zero. Source: docs/spec/ml.md §8.2.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A mean and a scale for each feature, written down: q = ⌊(x - mean) · scale + ½⌋, both in Q16.
 
 The constants are measured once, by whoever creates the model, and never again: statistics of a
-client's own data would make equal inputs unequal. Source: docs/spec/ml.md §6.3.
+client's own data would make equal inputs unequal. Source: docs/spec/ml.md §8.3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts into counts of listed words; all others are ignored. Source: docs/spec/ml.md §6.6."""
+"""Texts into counts of listed words; all others are ignored. Source: docs/spec/ml.md §8.6."""
 
 from __future__ import annotations
 

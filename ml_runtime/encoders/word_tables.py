@@ -4,7 +4,7 @@ The tables of an interpreter follow its version of Unicode, so two of them may d
 letter that is new to one. These are those of Unicode 14.0 for good. A range is a gap from the end
 of the range before and a length less one; a run of lower-casing is a gap from the start of the run
 before, how many code points, every how manieth, and how far away their lower case lies.
-Source: docs/spec/ml.md §6.4, the Unicode Character Database 14.0.0 (UnicodeData.txt).
+Source: docs/spec/ml.md §8.4, the Unicode Character Database 14.0.0 (UnicodeData.txt).
 """
 
 from __future__ import annotations

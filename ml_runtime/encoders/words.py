@@ -3,7 +3,7 @@
 A word begins with a letter or a number and goes on with letters, numbers and marks; all else
 separates. Nothing is normalised, stemmed or segmented: Chinese and Japanese give whole runs of
 characters, and a letter with its accent in one code point differs from the same in two.
-Source: docs/spec/ml.md §6.4.
+Source: docs/spec/ml.md §8.4.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class ModelView(BaseModel):
     class_names: list[str]
     parameters: dict[str, int] = Field(description="Settings of the family that differ.")
     encoder: list[Any] = Field(
-        description="Kind, version and constants of the encoder: docs/spec/ml.md, section 6."
+        description="Kind, version and constants of the encoder: docs/spec/ml.md, section 8."
     )
     incentive: TermsView
     licence: str

@@ -3,7 +3,7 @@
  *
  * Without dependencies, for browsers and for Node 18 and later. An encoder is decoded from its canonical array as the API
  * shows it; whatever breaks a rule is thrown as an `EncoderError` whose `code` is the one that Python and the node use.
- * Source: docs/spec/ml.md section 6. The vectors in tests/vectors/encoders.json hold both to it.
+ * Source: docs/spec/ml.md section 8. The vectors in tests/vectors/encoders.json hold both to it.
  */
 
 /** 1 as a fixed-point number with 16 fractional bits ("Q16"). */
