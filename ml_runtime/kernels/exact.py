@@ -28,10 +28,13 @@ _PLACES = "uint64[:, ::1]"
 @njit("uint64(uint64, uint64, uint64, uint64)", **_OPTIONS)
 def _multiply(left: Any, right: Any, prime: Any, inverse: Any) -> Any:
     """Return left · right / 2^32 modulo the prime; ``inverse`` is -1/prime modulo 2^32."""
+    # The masks change nothing, but say that 32 bits are multiplied, of which processors do several
+    # at once; so does a minimum, in which a difference below zero wraps and loses.
     mask = np.uint64(0xFFFFFFFF)
-    product = left * right
-    reduced = (product + ((product & mask) * inverse & mask) * prime) >> np.uint64(32)
-    return reduced - prime if reduced >= prime else reduced
+    product = (left & mask) * (right & mask)
+    factor = ((product & mask) * (inverse & mask)) & mask
+    reduced = (product + factor * (prime & mask)) >> np.uint64(32)
+    return min(reduced, reduced - prime)
 
 
 @njit("uint64(uint64, uint64, uint64, uint64)", **_OPTIONS)
@@ -46,6 +49,14 @@ def _power(value: Any, exponent: Any, prime: Any, inverse: Any) -> Any:
         value = _multiply(value, value, prime, inverse)
         exponent >>= np.uint64(1)
     return result
+
+
+@njit("void(uint64[::1], uint64[::1], uint64, uint64, uint64)", **_OPTIONS)
+def _add_row(row: Any, other: Any, factor: Any, prime: Any, inverse: Any) -> None:
+    """Add another row times a factor to a row, modulo the prime."""
+    for column in range(len(row)):
+        changed = row[column] + _multiply(factor, other[column], prime, inverse)
+        row[column] = min(changed, changed - prime)
 
 
 @njit(f"void({_MATRIX}, int64, uint64, {_PLACES}, int64)", **_OPTIONS)
@@ -87,19 +98,11 @@ def solve_modulo(matrix: Any, right: Any, prime: int, out: Any) -> Any:
             table[pivot, column] = _multiply(table[pivot, column], turned, modulus, inverse)
         for row in range(pivot + 1, size):
             factor = modulus - table[row, pivot]
-            for column in range(pivot + 1, size + count):
-                changed = table[row, column] + _multiply(
-                    factor, table[pivot, column], modulus, inverse
-                )
-                table[row, column] = changed - modulus if changed >= modulus else changed
+            _add_row(table[row, pivot + 1 :], table[pivot, pivot + 1 :], factor, modulus, inverse)
     for pivot in range(size - 1, 0, -1):
         for row in range(pivot):
             factor = modulus - table[row, pivot]
-            for column in range(size, size + count):
-                changed = table[row, column] + _multiply(
-                    factor, table[pivot, column], modulus, inverse
-                )
-                table[row, column] = changed - modulus if changed >= modulus else changed
+            _add_row(table[row, size:], table[pivot, size:], factor, modulus, inverse)
     for row in range(size):
         for column in range(count):
             whole = _multiply(table[row, size + column], determinant, modulus, inverse)
