@@ -33,13 +33,24 @@ def multiply(left: Integers, right: Integers) -> Integers:
         int64[n, m] and int64[m, k]; no entry of the product may reach 2^63.
     """
     inner = left.shape[1]
-    if left.size * right.shape[1] >= WORTHWHILE and _bound(left, right, inner) < EXACT_MAX:
-        return (left.astype(np.float64) @ right.astype(np.float64)).astype(np.int64)
+    if left.size * right.shape[1] >= WORTHWHILE:
+        largest, other = _largest(left), inner * _largest(right)
+        if largest * other < EXACT_MAX:
+            return _multiply_as_floats(left, right)
+        # Too large at once, but not in two halves: left = high · 2^half + low, low ≥ 0.
+        half = (largest.bit_length() + 1) // 2
+        if max(1 << half, (largest >> half) + 1) * other < EXACT_MAX:
+            high = left >> half
+            products = _multiply_as_floats(high, right) << half
+            products += _multiply_as_floats(left - (high << half), right)
+            return products
     product: Integers = left @ right
     return product
 
 
-def _bound(left: Integers, right: Integers, inner: int) -> int:
-    """Return what no sum of products can exceed in absolute value."""
-    largest = max(int(left.max()), -int(left.min()))
-    return inner * largest * max(int(right.max()), -int(right.min()))
+def _multiply_as_floats(left: Integers, right: Integers) -> Integers:
+    return (left.astype(np.float64) @ right.astype(np.float64)).astype(np.int64)
+
+
+def _largest(matrix: Integers) -> int:
+    return max(int(matrix.max()), -int(matrix.min()))

@@ -55,18 +55,23 @@ def _forward(weights: Any, sizes: Any, features: Any, active: Any) -> None:
             place += width + 1
 
 
-@njit(f"void({_VECTOR}, {_VECTOR}, int64, int64, int64, int64, int64)", **_OPTIONS)
-def _move(
-    weights: Any, velocity: Any, place: int, change: int, momentum: int, decay: int, number: int
+@njit(f"void({_VECTOR}, {_VECTOR}, {_VECTOR}, int64, int64, int64, int64)", **_OPTIONS)
+def _move_unit(
+    weights: Any, velocity: Any, given: Any, place: int, amount: int, decay: int, momentum: int
 ) -> None:
-    """Change one weight; ``number`` is where its velocity is."""
-    if momentum:
-        change += (momentum * velocity[number] + 32768) >> 16
-        change = clamp(change, WEIGHT_LIMIT)
-        velocity[number] = change
-    weight = weights[place]
-    weight -= (((weight + 32768) >> 16) * decay + 32768) >> 16
-    weights[place] = clamp(weight + change, WEIGHT_LIMIT)
+    """Take one step with the weights of one unit; the last belongs to the constant one."""
+    width = len(given)
+    for column in range(width + 1):
+        change, share = -amount, 0
+        if column < width:
+            change, share = -((amount * given[column] + 32768) >> 16), decay
+        if momentum:
+            change += (momentum * velocity[place + column] + 32768) >> 16
+            change = min(max(change, -WEIGHT_LIMIT), WEIGHT_LIMIT)
+            velocity[place + column] = change
+        weight = weights[place + column]
+        weight -= (((weight + 32768) >> 16) * share + 32768) >> 16
+        weights[place + column] = min(max(weight + change, -WEIGHT_LIMIT), WEIGHT_LIMIT)
 
 
 @njit(
@@ -107,12 +112,11 @@ def _backward(
                     change = (amount * active[layer, column] + 32768) >> 16
                     moved = weights[place + column] - change
                     weights[place + column] = min(max(moved, -WEIGHT_LIMIT), WEIGHT_LIMIT)
+                moved = weights[place + width] - amount
+                weights[place + width] = min(max(moved, -WEIGHT_LIMIT), WEIGHT_LIMIT)
             else:
-                for column in range(width):
-                    change = -((amount * active[layer, column] + 32768) >> 16)
-                    number = place + column
-                    _move(weights, velocity, number, change, momentum, decay, number)
-            _move(weights, velocity, place + width, -amount, momentum, 0, place + width)
+                given = active[layer, :width]
+                _move_unit(weights, velocity, given, place, amount, decay, momentum)
         end = start
 
 

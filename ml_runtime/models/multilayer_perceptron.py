@@ -26,7 +26,7 @@ from ml_runtime.family import (
     take_covered,
 )
 from ml_runtime.fixed_point import ONE
-from ml_runtime.kernels import gradient, network, scalars
+from ml_runtime.kernels import gradient, network
 from ml_runtime.samples import Integers, Samples, get_features
 from ml_runtime.spec import ModelSpec
 from ml_runtime.tables import EXP2_TABLE
@@ -97,12 +97,13 @@ class MultilayerPerceptron(ModelFamily):
         weights, widths = state["weights"], self.widths(spec)
         seed, place = spec.get("seed", 1) << 31, 0
         for width, units in pairwise(widths[:-1]):
-            reach = isqrt((6 << 64) // width)
-            for _ in range(units):
-                for column in range(width):
-                    drawn = int(scalars.mix64(np.uint64(seed + place + column))) >> 32
-                    weights[place + column] = ((drawn - (1 << 31)) * reach) >> 31
-                place += width + 1
+            end = place + units * (width + 1)
+            drawn = _mix64(seed, np.arange(place, end)) - (1 << 31)
+            # In two parts, since reach may have 34 bits: ⌊drawn · reach / 2^31⌋.
+            high, low = divmod(isqrt((6 << 64) // width), 1 << 16)
+            weights[place:end] = (drawn * high + ((drawn * low) >> 16)) >> 15
+            weights[place + width : end : width + 1] = 0
+            place = end
         return state
 
     def samples_left(self, _spec: ModelSpec, state: State) -> int:
@@ -146,3 +147,12 @@ class MultilayerPerceptron(ModelFamily):
         network.train_network(
             weights, velocity, sizes, steps, features, targets, settings, EXP2_TABLE
         )
+
+
+def _mix64(first: int, places: Integers) -> Integers:
+    """Return the upper 32 bits of mix64(first + place) for every place."""
+    mixed = (places.astype(np.uint64) + np.uint64(first + 1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    drawn: Integers = ((mixed ^ (mixed >> np.uint64(31))) >> np.uint64(32)).astype(np.int64)
+    return drawn

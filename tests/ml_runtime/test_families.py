@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
-from math import floor
+from math import floor, isqrt
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from ml_runtime.check_model import CHECKS, ContractViolationError, Subject, chec
 from ml_runtime.family import ModelFamily, State, check_batch, copy_state
 from ml_runtime.fixed_point import ONE
 from ml_runtime.growth import check_growth, grow_state
+from ml_runtime.kernels.reference import scalars as plain_scalars
 from ml_runtime.models.external_tensors import add_update
 from ml_runtime.models.nearest_centroid import NearestCentroid
 from ml_runtime.registry import FAMILIES, get_family
@@ -387,6 +388,20 @@ def test_responsibilities_add_up_to_one_before_and_after_the_beginning() -> None
         shares = family.probabilities(subject.spec, state, subject.samples)
         assert shares.shape == (SAMPLES, SETTINGS["gaussian_mixture"]["groups"])
         assert np.abs(shares.sum(axis=1) - ONE).max() < 8
+
+
+def test_first_weights_of_a_network_are_drawn_by_their_places() -> None:
+    family = get_family("multilayer_perceptron")
+    for width, hidden, seed in ((1, 3, 1), (7, 2, 1 << 32)):
+        settings = {"hidden1": hidden, "seed": seed}
+        state = family.initial_state(make_spec(family.name, "dense", width, 3, settings))
+        reach = isqrt((6 << 64) // width)
+        expected = []
+        for place in range(hidden * (width + 1)):
+            drawn = (plain_scalars.mix64((seed << 31) + place) >> 32) - (1 << 31)
+            is_constant = place % (width + 1) == width
+            expected.append(0 if is_constant else (drawn * reach) >> 31)
+        assert state["weights"].tolist() == expected + [0] * 3 * (hidden + 1)
 
 
 def test_external_tensors_take_updates_and_nothing_else() -> None:
