@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from ml_runtime.fixed_point import clamp
 from ml_runtime.kernels import exact
 from ml_runtime.samples import Integers
 from primitives.errors import InvariantViolationError
@@ -39,7 +40,9 @@ def primes_needed(size: int, entry_bits: int) -> int:
     return -(-bits // PRIME_BITS) + 1
 
 
-def solve_rounded(matrix: Integers, right: Integers, fraction_bits: int) -> Integers:
+def solve_rounded(
+    matrix: Integers, right: Integers, fraction_bits: int, limit: int = 1 << 62
+) -> Integers:
     """Return matrix⁻¹ · right times 2^fraction_bits, each entry rounded to nearest, halves up.
 
     Parameters
@@ -48,19 +51,20 @@ def solve_rounded(matrix: Integers, right: Integers, fraction_bits: int) -> Inte
         int64[n, n], symmetric and positive definite.
     right
         int64[n, k].
+    limit
+        Entries are clamped to it; a node must not stop because a solution is large.
 
     Raises
     ------
     InvariantViolationError
-        If the matrix is singular, or an entry does not fit into int64.
+        If the matrix is singular.
     """
     determinant, numerators = _solve(matrix, right)
     doubled = 2 * determinant
     rounded = [
-        ((numerator << (fraction_bits + 1)) + determinant) // doubled for numerator in numerators
+        clamp(((numerator << (fraction_bits + 1)) + determinant) // doubled, limit)
+        for numerator in numerators
     ]
-    if any(abs(entry) >= 1 << 62 for entry in rounded):
-        raise InvariantViolationError("a solution does not fit into 62 bits")
     return np.array(rounded, dtype=np.int64).reshape(right.shape)
 
 

@@ -25,6 +25,7 @@ from primitives.errors import InvalidInputError
 
 __all__ = [
     "LABELLED",
+    "SHARE_UNITS",
     "TARGET_LIMIT",
     "TOLERANCE",
     "ModelFamily",
@@ -62,6 +63,10 @@ class Parameter:
     default: int
     low: int
     high: int
+
+
+SHARE_UNITS: Final = 24
+"""Compute units of turning a score into a probability: a power and a division."""
 
 
 Task: TypeAlias = Literal["classification", "regression", "clustering", "outliers", "none"]

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from ml_runtime.family import (
+    SHARE_UNITS,
     ModelFamily,
     Parameter,
     State,
@@ -86,7 +87,7 @@ class AveragedPerceptron(ModelFamily):
         averaged = spec.feature_count + 1
         if spec.layout == "sparse":
             averaged = min(averaged, touched)
-        return 4 * (averaged + touched) * spec.class_count
+        return (4 * (averaged + touched) + SHARE_UNITS * samples) * spec.class_count
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the scores under the averaged weights, int64[n, classes], Q16."""

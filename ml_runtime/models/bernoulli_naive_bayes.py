@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_runtime.family import Parameter, State, check_bound, check_parameters
+from ml_runtime.family import SHARE_UNITS, Parameter, State, check_bound, check_parameters
 from ml_runtime.fixed_point import ONE
 from ml_runtime.kernels import bayes, linear
-from ml_runtime.models.class_sums import LOG2_LARGEST, ClassSums, log_counts
+from ml_runtime.models.class_sums import LOG2_LARGEST, PRIOR_UNITS, ClassSums, log_counts
 from ml_runtime.samples import DenseSamples, Integers, Samples, sample_count
 from ml_runtime.spec import ModelSpec
 from ml_runtime.tables import LOG2_TABLE
@@ -65,9 +65,9 @@ class BernoulliNaiveBayes(ClassSums):
 
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
         """Return compute units: two logarithms for each parameter, products for each entry."""
-        return 64 * spec.class_count * spec.feature_count + (entries + samples) * (
-            spec.class_count + 2
-        )
+        parameters = (64 * spec.feature_count + PRIOR_UNITS) * spec.class_count
+        shares = SHARE_UNITS * samples * spec.class_count
+        return parameters + (entries + samples) * (spec.class_count + 2) + shares
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return log2 of the joint probability, int64[n, classes], Q16."""

@@ -22,13 +22,16 @@ from ml_runtime.spec import ModelSpec
 from ml_runtime.tables import LOG2_TABLE
 from primitives.errors import InvalidInputError
 
-__all__ = ["LOG2_LARGEST", "SAMPLES_MIN", "UNSEEN", "ClassSums", "log_counts"]
+__all__ = ["LOG2_LARGEST", "PRIOR_UNITS", "SAMPLES_MIN", "UNSEEN", "ClassSums", "log_counts"]
 
 SAMPLES_MIN: Final = 1 << 24
 """Samples that the bounds of every spec cover, at least."""
 
 UNSEEN: Final = -(1 << 60)
 """Score of a class without samples: below every other."""
+
+PRIOR_UNITS: Final = 80
+"""Compute units of the logarithm of one class's count."""
 
 LOG2_LARGEST: Final = 64 * ONE
 """No logarithm of an int64 is larger, Q16."""

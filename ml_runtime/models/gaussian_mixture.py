@@ -15,7 +15,7 @@ import numpy as np
 
 from ml_runtime.family import Parameter, State, check_bound, check_parameters
 from ml_runtime.fixed_point import ONE
-from ml_runtime.kernels import clusters, linear
+from ml_runtime.kernels import clusters, linear, sums
 from ml_runtime.models.seeding import SEED_PARAMETERS, SeededGroups
 from ml_runtime.samples import Integers, Samples, get_features, sample_count
 from ml_runtime.spec import ModelSpec
@@ -81,12 +81,17 @@ class GaussianMixture(SeededGroups):
         return 1
 
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
-        """Return compute units: densities and sums of every component; a share of the beginning."""
-        groups = spec.get("groups", 8)
-        steps, interval = spec.get("steps", 20), spec.get("interval", 64)
-        beginning = (4 * 30 + 6 * steps) * spec.feature_count * groups
+        """Return compute units: densities and sums of every component; the beginning."""
+        groups, interval = spec.get("groups", 8), spec.get("interval", 64)
         deriving = 80 * groups * spec.feature_count * (samples // interval + 1)
-        return 8 * groups * (entries + 10 * samples) + deriving + beginning * (samples + 1)
+        learning = 8 * groups * (entries + 10 * samples)
+        return learning + deriving + self.beginning_units(spec)
+
+    def beginning_units(self, spec: ModelSpec) -> int:
+        """Return compute units of the first means, and of the steps that follow."""
+        groups, size = spec.get("groups", 8), spec.feature_count
+        step = spec.get("seed_samples", 256) * (size + 12) + 60 * size
+        return super().beginning_units(spec) + spec.get("steps", 20) * groups * step
 
     def begin(self, spec: ModelSpec, state: State) -> None:
         """Choose the components among the samples that waited."""
@@ -96,9 +101,10 @@ class GaussianMixture(SeededGroups):
         scores = np.empty((len(waiting), len(counts)), dtype=np.int64)
         kept = np.arange(len(waiting))
         # The first responsibilities are all or nothing: to the nearest mean.
-        squares = ((waiting[:, np.newaxis, :] - means[np.newaxis]) ** 2).sum(axis=2)
+        sums.score_distances_dense(means, (means * means).sum(axis=1), waiting, scores)
+        nearest = scores.argmax(axis=1)
         scores[:] = -(1 << 40)
-        scores[kept, squares.argmin(axis=1)] = 0
+        scores[kept, nearest] = 0
         for _ in range(spec.get("steps", 20)):
             for name in ("shares", "sums", "squares"):
                 state[name][:] = 0
@@ -179,9 +185,9 @@ class GaussianMixture(SeededGroups):
 
     def _derive(self, spec: ModelSpec, state: State) -> None:
         floor = spec.get("variance_floor", ONE // 1000) << FLOOR_SHIFT
-        sums = (state["shares"], state["sums"], state["squares"])
+        added = (state["shares"], state["sums"], state["squares"])
         terms = (state["means"], state["variances"], state["offsets"])
-        clusters.mixture_terms(*sums, floor, LOG2_TABLE, *terms)
+        clusters.mixture_terms(*added, floor, LOG2_TABLE, *terms)
 
     def _component_scores(self, state: State, features: Integers) -> Integers:
         out = np.empty((len(features), len(state["shares"])), dtype=np.int64)
@@ -190,5 +196,5 @@ class GaussianMixture(SeededGroups):
         return out
 
     def _add(self, state: State, scores: Integers, features: Integers) -> None:
-        sums = (state["shares"], state["sums"], state["squares"])
-        clusters.add_responsibilities(scores, features, EXP2_TABLE, *sums)
+        added = (state["shares"], state["sums"], state["squares"])
+        clusters.add_responsibilities(scores, features, EXP2_TABLE, *added)

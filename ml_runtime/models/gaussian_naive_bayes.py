@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_runtime.family import Parameter, State, check_bound, check_parameters
+from ml_runtime.family import SHARE_UNITS, Parameter, State, check_bound, check_parameters
 from ml_runtime.fixed_point import INT64_SAFE, ONE
 from ml_runtime.kernels import bayes
 from ml_runtime.models.class_sums import LOG2_LARGEST, SAMPLES_MIN, ClassSums, log_counts
@@ -69,8 +69,9 @@ class GaussianNaiveBayes(ClassSums):
 
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
         """Return compute units: a logarithm and two divisions for each parameter, and products."""
-        parameters = 80 * spec.class_count * spec.feature_count
-        return parameters + (2 * entries + samples) * (spec.class_count + 2)
+        parameters = 80 * spec.class_count * (spec.feature_count + 1)
+        shares = SHARE_UNITS * samples * spec.class_count
+        return parameters + (2 * entries + samples) * (spec.class_count + 2) + shares
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return log2 of the joint density up to a constant, int64[n, classes], Q16."""

@@ -101,7 +101,7 @@ class GradientDescent(ModelFamily):
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
         """Return compute units: rounding the weights, scoring twice, one step for each sample."""
         rows = max(spec.class_count, 1)
-        return rows * (spec.feature_count + 5 * entries + 60 * samples)
+        return rows * (spec.feature_count + 5 * entries + 150 * samples)
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the linear scores, int64[n, rows], Q16."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from ml_runtime.family import (
+    SHARE_UNITS,
     ModelFamily,
     Parameter,
     State,
@@ -105,8 +106,10 @@ class HoeffdingTree(ModelFamily):
         """Return compute units: naive Bayes twice for each sample, and its share of the tries."""
         classes, size = spec.class_count, spec.feature_count
         bins, grace = spec.get("bins", 16), spec.get("grace", 200)
-        tries = (samples // grace + 1) * size * bins * classes * 40
-        depth = 10 * spec.get("leaves", 16)
+        leaves = spec.get("leaves", 16)
+        # Every leaf may have waited for one sample more.
+        tries = min(samples, samples // grace + leaves) * size * bins * classes * 40
+        depth = 10 * leaves + SHARE_UNITS * classes
         return samples * (depth + 180 * classes * size + bins * classes) + 20 * entries + tries
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:

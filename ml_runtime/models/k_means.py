@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ml_runtime.family import Parameter, State, check_bound, check_parameters
+from ml_runtime.family import SHARE_UNITS, Parameter, State, check_bound, check_parameters
 from ml_runtime.kernels import clusters
 from ml_runtime.kernels import sums as kernels
 from ml_runtime.models.class_sums import UNSEEN
@@ -64,10 +64,10 @@ class KMeans(SeededGroups):
         }
 
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
-        """Return compute units: distances to every group; a share of the beginning."""
-        groups, waiting = spec.get("groups", 8), spec.get("seed_samples", 256)
-        beginning = 4 * waiting * spec.feature_count * groups * 30 // waiting
-        return 2 * entries * (2 * groups + 10) + samples * (groups + beginning) + beginning
+        """Return compute units: distances to every group, twice; means; the beginning."""
+        groups = spec.get("groups", 8)
+        learning = 2 * entries * (groups + 10) + (4 + SHARE_UNITS) * groups * samples
+        return learning + 8 * groups * spec.feature_count + self.beginning_units(spec)
 
     def begin(self, _spec: ModelSpec, state: State) -> None:
         """Choose the groups among the samples that waited."""

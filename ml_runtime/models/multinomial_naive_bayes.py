@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_runtime.family import Parameter, State, check_bound, check_parameters
+from ml_runtime.family import SHARE_UNITS, Parameter, State, check_bound, check_parameters
 from ml_runtime.fixed_point import INT64_SAFE, ONE
 from ml_runtime.kernels import linear
 from ml_runtime.kernels import sums as kernels
-from ml_runtime.models.class_sums import LOG2_LARGEST, SAMPLES_MIN, ClassSums, log_counts
+from ml_runtime.models.class_sums import (
+    LOG2_LARGEST,
+    PRIOR_UNITS,
+    SAMPLES_MIN,
+    ClassSums,
+    log_counts,
+)
 from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples, sample_count
 from ml_runtime.spec import ModelSpec
 from ml_runtime.tables import LOG2_TABLE
@@ -54,8 +60,9 @@ class MultinomialNaiveBayes(ClassSums):
         logarithms = spec.feature_count
         if spec.layout == "sparse":
             logarithms = min(logarithms, entries)
-        parameters = (spec.feature_count + 31 * logarithms) * spec.class_count
-        return parameters + (entries + samples) * (spec.class_count + 1)
+        parameters = (spec.feature_count + 31 * logarithms + PRIOR_UNITS) * spec.class_count
+        shares = SHARE_UNITS * samples * spec.class_count
+        return parameters + (entries + samples) * (spec.class_count + 1) + shares
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return log2 of the joint probability up to a constant, int64[n, classes], Q16."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ml_runtime.family import Parameter, State, check_bound, check_parameters
+from ml_runtime.family import SHARE_UNITS, Parameter, State, check_bound, check_parameters
 from ml_runtime.fixed_point import INT64_SAFE, ONE
 from ml_runtime.kernels import sums as kernels
 from ml_runtime.models.class_sums import SAMPLES_MIN, UNSEEN, ClassSums
@@ -45,9 +45,9 @@ class NearestCentroid(ClassSums):
 
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
         """Return compute units: one division for each parameter, one product for each entry."""
-        return 8 * spec.class_count * spec.feature_count + (entries + samples) * (
-            spec.class_count + 1
-        )
+        parameters = 10 * spec.class_count * (spec.feature_count + 1)
+        shares = SHARE_UNITS * samples * spec.class_count
+        return parameters + (entries + samples) * (spec.class_count + 1) + shares
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return minus the squared distances less the sample's own square, [n, classes], Q16."""

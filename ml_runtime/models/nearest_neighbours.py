@@ -13,6 +13,7 @@ import numpy as np
 
 from ml_runtime.exact_products import multiply
 from ml_runtime.family import (
+    SHARE_UNITS,
     TARGET_LIMIT,
     TOLERANCE,
     ModelFamily,
@@ -79,9 +80,12 @@ class NearestNeighbours(ModelFamily):
         return max(SAMPLES_MAX - int(state["seen"][0]), 0)
 
     def cost(self, spec: ModelSpec, samples: int, entries: int) -> int:
-        """Return compute units: a product for each kept feature, a comparison for each sample."""
+        """Return compute units: a product for each kept feature; places among the nearest."""
         kept = spec.get("capacity", 1_024)
-        return entries + kept * spec.feature_count + kept * (entries + 4 * samples)
+        # At worst each kept sample is nearer than all before it and moves them all.
+        places = kept * samples * (3 + spec.get("neighbours", 5))
+        shares = SHARE_UNITS * samples * spec.class_count
+        return entries + kept * (spec.feature_count + entries) + places + shares
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the votes for every class, or the mean of the neighbours' numbers, Q16."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from ml_runtime.exact_solve import primes_needed, solve_rounded
 from ml_runtime.family import (
+    SHARE_UNITS,
     TARGET_LIMIT,
     TOLERANCE,
     Parameter,
@@ -103,7 +104,8 @@ class Ridge(Moments):
         """Return compute units: products of features, the solution, scores."""
         columns, rows = spec.feature_count + 1, max(spec.class_count, 1)
         products = samples * columns * (columns + rows) // 2
-        return products + 2 * rows * (entries + samples) + _solving_units(spec)
+        scoring = rows * (2 * entries + (2 + SHARE_UNITS) * samples)
+        return products + scoring + _solving_units(spec)
 
     def to_columns(self, spec: ModelSpec, samples: Samples, targets: Integers) -> State:
         """Return features with a constant appended, and targets, Q12."""
@@ -125,8 +127,7 @@ class Ridge(Moments):
         places = np.arange(spec.feature_count)
         # λ in the Q24 of the products; the constant's weight is the intercept.
         matrix[places, places] += spec.get("l2", ONE) << 8
-        solution = solve_rounded(matrix, state["cross"], 16)
-        state["weights"][:] = np.clip(solution.T, -WEIGHT_LIMIT, WEIGHT_LIMIT)
+        state["weights"][:] = solve_rounded(matrix, state["cross"], 16, WEIGHT_LIMIT).T
 
     def scores(self, spec: ModelSpec, state: State, samples: Samples) -> Integers:
         """Return the linear scores, int64[n, rows], Q16; a number lies within ±1,024."""

@@ -8,6 +8,7 @@ nothing is known and every answer is the first group.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Final
 
 import numpy as np
 
@@ -24,6 +25,10 @@ SEED_PARAMETERS = (
     Parameter("groups", "how many groups", 8, 1, 64),
     Parameter("seed_samples", "samples among which groups begin", 256, 1, 4_096),
 )
+
+
+BEGINNING_UNITS_MAX: Final = 180_000_000
+"""Compute units that the beginning may take: less than what one account may use in a block."""
 
 
 class SeededGroups(ModelFamily):
@@ -44,6 +49,25 @@ class SeededGroups(ModelFamily):
             )
         limit = self.feature_range(spec)[1]
         check_bound(spec, "a sum of distances", 4 * limit * limit * spec.feature_count * kept)
+        units = self.beginning_units(spec)
+        if units > BEGINNING_UNITS_MAX:
+            raise InvalidInputError(
+                "invalid_spec",
+                f"{self.name} would take {units} compute units to begin {groups} groups among"
+                f" {kept} samples of {spec.feature_count} features, the limit is"
+                f" {BEGINNING_UNITS_MAX}; lower seed_samples or groups",
+                field="spec.parameters.seed_samples",
+                value=units,
+                limit=BEGINNING_UNITS_MAX,
+            )
+
+    def beginning_units(self, spec: ModelSpec) -> int:
+        """Return compute units of choosing and moving the first means.
+
+        Any batch may bring the last sample that was waited for, so every batch is charged with it.
+        """
+        groups, kept = spec.get("groups", 8), spec.get("seed_samples", 256)
+        return 60 * kept * groups * (spec.feature_count + 4)
 
     def feature_range(self, spec: ModelSpec) -> tuple[int, int]:
         """Return the least and largest feature, Q16."""
