@@ -43,7 +43,7 @@ def train_clusters(sums: Integers, counts: Integers, features: Integers) -> None
     """Add each sample to the cluster whose mean is nearest."""
     for sample in features:
         means = _means(sums, counts)
-        cluster = int(((means - sample) ** 2).sum(axis=1).argmin())
+        cluster = int(((means - sample).astype(object) ** 2).sum(axis=1).argmin())
         counts[cluster] += 1
         sums[cluster] += sample
 
@@ -102,12 +102,12 @@ def add_responsibilities(
         highest = int(scores[row].max())
         powers = [exp2_q16(max(int(each) - highest, -(1 << 40)), table) for each in scores[row]]
         scores[row] = powers
-        values = (sample + 8) >> 4
+        values = ((sample + 8) >> 4).astype(object)
         for component, power in enumerate(powers):
             part = divide_rounded(power << 16, sum(powers))
             shares[component] += part
-            sums[component] += (part * values + 128) >> 8
-            squares[component] += (part * values * values + 32768) >> 16
+            sums[component] += ((part * values + 128) // 256).astype(np.int64)
+            squares[component] += ((part * values * values + 32768) // 65536).astype(np.int64)
 
 
 def draw_samples(
@@ -135,7 +135,7 @@ def _means(sums: Integers, counts: Integers) -> Integers:
 
 def _move_means(samples: Integers, means: Integers) -> tuple[Integers, int, Integers]:
     """Return the means of what is nearest, the inertia before, and how many are nearest."""
-    distances = ((samples[:, np.newaxis] - means[np.newaxis]) ** 2).sum(axis=2)
+    distances = ((samples[:, np.newaxis] - means[np.newaxis]).astype(object) ** 2).sum(axis=2)
     nearest = distances.argmin(axis=1)
     counts = np.bincount(nearest, minlength=len(means))
     sums = np.zeros_like(means)
@@ -155,7 +155,7 @@ def _choose_means(samples: Integers, count: int, chance: int) -> Integers:
             if nearest is not None and int(nearest.sum()) > 0:
                 left = drawn % int(nearest.sum())
                 place = int(np.searchsorted(np.cumsum(nearest), left, side="right"))
-            distances = ((samples - samples[place]) ** 2).sum(axis=1)
+            distances = ((samples - samples[place]).astype(object) ** 2).sum(axis=1)
             if nearest is not None:
                 distances = np.minimum(distances, nearest)
             tries.append((int(distances.sum()), candidate, place, distances))

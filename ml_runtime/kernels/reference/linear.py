@@ -34,7 +34,8 @@ def averaged_weights(weights: Integers, changes: Integers, steps: int, out: Inte
 
 def score_dense(weights: Integers, offsets: Integers, features: Integers, out: Integers) -> None:
     """Write offsets + features · weightsᵀ, Q16."""
-    out[:] = offsets + ((features @ weights.T + 32768) >> 16)
+    products = features.astype(object) @ weights.T.astype(object)
+    out[:] = offsets + (products + 32768) // 65536
 
 
 def score_sparse(
@@ -78,7 +79,7 @@ def train_perceptron_dense(
     """Run the multi-class perceptron over the samples in order."""
     for sample, label in zip(features, labels, strict=True):
         row = np.append(sample, bias)
-        best = int(np.argmax(weights @ row))
+        best = int(np.argmax(weights.astype(object) @ row.astype(object)))
         step = int(steps[0])
         if best != label:
             _move(weights, changes, int(label), row, step, limit)

@@ -14,8 +14,12 @@ def ask_neighbours(
     """Write the votes for every class, Q16 each, or the mean target."""
     out[:] = 0
     for row, given in enumerate(products):
-        distances = (norms - 2 * given).argsort(kind="stable")[:count]
-        nearest = [int(targets[place]) for place in distances]
+        distances = [
+            int(norm) - 2 * int(product) for norm, product in zip(norms, given, strict=True)
+        ]
+        # Sorting is stable: of those equally near, the lower place comes first.
+        places = sorted(range(len(distances)), key=distances.__getitem__)[:count]
+        nearest = [int(targets[place]) for place in places]
         if out.shape[1] == 1:
             out[row, 0] = divide_rounded(sum(nearest), max(len(nearest), 1))
         else:

@@ -69,14 +69,14 @@ def centroids(sums: Integers, counts: Integers, out: Integers, norms: Integers) 
     """Write the mean of every class, and the square of its length in Q32."""
     for row, column in np.ndindex(sums.shape):
         out[row, column] = divide_rounded(int(sums[row, column]), max(int(counts[row]), 1))
-    norms[:] = (out * out).sum(axis=1)
+    norms[:] = (out.astype(object) ** 2).sum(axis=1)
 
 
 def score_distances_dense(
     means: Integers, norms: Integers, features: Integers, out: Integers
 ) -> None:
     """Write minus the squared distance to every mean, Q32, less the sample's own square."""
-    out[:] = 2 * (features @ means.T) - norms
+    out[:] = 2 * (features.astype(object) @ means.T.astype(object)) - norms
 
 
 def score_distances_sparse(

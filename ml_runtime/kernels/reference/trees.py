@@ -77,7 +77,9 @@ def score_tree(
 
 
 def _bins_of(sample: Integers, settings: Integers, bins: int) -> Integers:
-    places: Integers = np.clip((sample - settings[0]) * bins // settings[1], 0, bins - 1)
+    places: Integers = np.clip((sample - settings[0]) * bins // settings[1], 0, bins - 1).astype(
+        np.int64
+    )
     return places
 
 
