@@ -35,6 +35,9 @@ __all__ = ["NearestNeighbours"]
 SAMPLES_MAX: Final = 1 << 40
 """Samples that are counted; beyond, nothing more is learnt."""
 
+PRODUCTS_MAX: Final = 1 << 18
+"""Of asked with kept samples that are in memory at once: 2 MiB, whatever is asked together."""
+
 
 class NearestNeighbours(ModelFamily):
     """The family ``nearest_neighbours``; dense; classification and regression."""
@@ -93,11 +96,16 @@ class NearestNeighbours(ModelFamily):
         kept = min(int(state["seen"][0]), spec.get("capacity", 1_024))
         if not kept or not len(out):
             return out
-        features = state["features"][:kept]
-        products = multiply(get_features(samples), np.ascontiguousarray(features.T))
+        features, targets = state["features"][:kept], state["targets"][:kept]
+        given, turned = get_features(samples), np.ascontiguousarray(features.T)
         norms = np.einsum("ij,ij->i", features, features)
         asked = spec.get("neighbours", 5)
-        neighbours.ask_neighbours(products, norms, state["targets"][:kept], asked, out)
+        rows = max(PRODUCTS_MAX // kept, 1)
+        for start in range(0, len(given), rows):
+            products = multiply(given[start : start + rows], turned)
+            neighbours.ask_neighbours(products, norms, targets, asked, out[start : start + rows])
+            # The next products take the place of these, not one beside it.
+            del products
         return out
 
     def shares(self, _spec: ModelSpec, scores: Integers) -> Integers:
