@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 PACKAGES := primitives ml_runtime incentives ledger consensus p2p node quorate
 COVERED := primitives incentives ledger consensus
 WORKERS ?= 2
+BENCH := .bench
+RIVER := 0.26.1
+NARWHALS := 2.28.0
 ARGS ?=
 
 # The first interpreter that fits requires-python and can make virtual environments.
@@ -22,7 +25,7 @@ READY := $(VENV)/.ready-$(shell cat requirements/development.lock pyproject.toml
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest coverage simulate twins \
-	model-check bench not-run test-processes test-docker image lock clean clean-all
+	model-check bench bench-models not-run test-processes test-docker image lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -86,8 +89,18 @@ twins: $(READY) ## 100,000 scenarios in which one validator runs twice; ARGS='--
 model-check: $(READY) ## search the real core, 4 validators and 3 views, breadth first; about 15 minutes
 	@$(BIN)/python -m tests.model_check $(ARGS)
 
-bench: $(READY) ## every benchmark in turn; each prints a table
+bench: $(READY) ## every benchmark of the network in turn; each prints a table
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+bench-models: $(READY) $(BENCH)/.ready-$(RIVER) ## every model family beside its twin in scikit-learn or river, in one table; ARGS=--quick
+	@PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.models $(ARGS)
+
+# River is measured against only, so it stays out of the environment and its lock. Without its dependencies: of those the
+# environment has numpy and scipy, and others beside them would hide them.
+$(BENCH)/.ready-$(RIVER): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(BENCH) \
+		river==$(RIVER) narwhals==$(NARWHALS)
+	@rm -f $(BENCH)/.ready-* && touch $@
 
 image: ## build the container image: make image ARGS='--build-arg BASE=…'
 	docker build $(ARGS) --tag quorate .
@@ -106,4 +119,4 @@ clean: ## remove caches, build products and the local network
 	find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-all: clean ## remove the virtual environment too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BENCH)
