@@ -110,7 +110,7 @@ def render_missed(rows: Sequence[Row]) -> str:
         for row in rows
         if not row.note and (missed := row.find_missed())
     ]
-    return "\n".join(lines) or "Nothing is missed."
+    return "\n".join(lines) or "Nothing that was measured misses a target."
 
 
 def render_summary(rows: Sequence[Row]) -> str:
