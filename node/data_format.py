@@ -21,7 +21,7 @@ __all__ = ["DATA_FORMAT", "DataFormatError", "open_data_folder"]
 
 logger = logging.getLogger(__name__)
 
-DATA_FORMAT: Final = 1
+DATA_FORMAT: Final = 2
 _FILE: Final = "format.json"
 
 Migration = Callable[[Path], None]
@@ -36,7 +36,16 @@ def _name_the_format(_folder: Path) -> None:
     """Bring folders of before there was a format file to format 1, which differs in that alone."""
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {0: _name_the_format}
+def _refuse_first_models(folder: Path) -> None:
+    """Refuse folders of format 1 that hold a chain: its models and batches had other fields."""
+    if any(path.name != _FILE for path in folder.iterdir()):
+        raise DataFormatError(
+            f"{folder} is of format 1, from before models had policies, groups and named versions;"
+            " no network of that time goes on. Set it aside, then begin a network or join one"
+        )
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {0: _name_the_format, 1: _refuse_first_models}
 """By the format that they start from."""
 
 

@@ -106,25 +106,40 @@ def _move_weight(
     changes[row, column] += step * (after - before)
 
 
-@njit(f"void({_MATRIX}, {_MATRIX}, {_VECTOR}, {_MATRIX}, {_VECTOR}, int64, int64)", **_OPTIONS)
+@njit(
+    f"void({_MATRIX}, {_MATRIX}, {_VECTOR}, {_MATRIX}, {_VECTOR}, int64, int64, int64)", **_OPTIONS
+)
 def train_perceptron_dense(
-    weights: Any, changes: Any, steps: Any, features: Any, labels: Any, bias: int, limit: int
+    weights: Any,
+    changes: Any,
+    steps: Any,
+    features: Any,
+    labels: Any,
+    bias: int,
+    limit: int,
+    margin: int,
 ) -> None:
-    """Run the multi-class perceptron over the samples in order; the last column is the bias."""
+    """Run the multi-class perceptron over the samples in order; the last column is the bias.
+
+    A sample is learnt from unless its class leads every other by the margin, Q32.
+    """
     columns = features.shape[1]
     for sample in range(features.shape[0]):
+        label = labels[sample]
         best_score = -9223372036854775807
-        best = 0
+        best, own = 0, 0
         for row in range(weights.shape[0]):
             total = weights[row, columns] * bias
             for column in range(columns):
                 total += weights[row, column] * features[sample, column]
-            if total > best_score:
+            if row == label:
+                own = total
+            elif total > best_score:
                 best_score = total
                 best = row
         step = steps[0]
-        label = labels[sample]
-        if best != label:
+        # Without a margin the lower class wins a tie, as it does when it is asked.
+        if own - margin < best_score or (own == best_score and best < label):
             for column in range(columns):
                 amount = features[sample, column]
                 _move_weight(weights, changes, label, column, amount, step, limit)
@@ -136,7 +151,7 @@ def train_perceptron_dense(
 
 @njit(
     f"void({_MATRIX}, {_MATRIX}, {_VECTOR}, {_VECTOR}, {_VECTOR}, {_VECTOR}, {_VECTOR}, int64,"
-    " int64)",
+    " int64, int64)",
     **_OPTIONS,
 )
 def train_perceptron_sparse(
@@ -149,23 +164,27 @@ def train_perceptron_sparse(
     labels: Any,
     bias: int,
     limit: int,
+    margin: int,
 ) -> None:
     """Do what :func:`train_perceptron_dense` does, for sparse samples."""
     columns = weights.shape[1] - 1
     for sample in range(len(row_starts) - 1):
         start, end = np.uint64(row_starts[sample]), np.uint64(row_starts[sample + 1])
+        label = labels[sample]
         best_score = -9223372036854775807
-        best = 0
+        best, own = 0, 0
         for row in range(weights.shape[0]):
             total = weights[row, columns] * bias
             for entry in range(start, end):
                 total += weights[row, np.uint64(indices[entry])] * values[entry]
-            if total > best_score:
+            if row == label:
+                own = total
+            elif total > best_score:
                 best_score = total
                 best = row
         step = steps[0]
-        label = labels[sample]
-        if best != label:
+        # Without a margin the lower class wins a tie, as it does when it is asked.
+        if own - margin < best_score or (own == best_score and best < label):
             for entry in range(start, end):
                 column, amount = np.uint64(indices[entry]), values[entry]
                 _move_weight(weights, changes, label, column, amount, step, limit)

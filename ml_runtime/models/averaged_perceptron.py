@@ -1,9 +1,10 @@
 """Averaged multi-class perceptron.
 
-A sample that the current weights get wrong is added to the weights of its class and taken from
-those of the class that won. Predictions use the mean of the weights over all steps, which makes the
-result depend little on the last few samples (Freund & Schapire, Machine Learning 37, 1999;
-the lazily kept mean is Daumé's). Batches only group samples: any split gives the same bits.
+A sample that the current weights get wrong, or right by less than a margin, is added to the weights
+of its class and taken from those of the class that won or came next. Predictions use the mean of
+the weights over all steps, which makes the result depend little on the last few samples (Freund &
+Schapire, Machine Learning 37, 1999; the lazily kept mean is Daumé's). Batches only group samples:
+any split gives the same bits.
 
 Bounds: a weight is clamped to ±``weight_limit``. With W ≤ L in absolute value, the booked changes
 are at most 2·steps·L (summation by parts), so steps ≤ 2^32 and L ≤ 2^28 keep everything in int64.
@@ -45,6 +46,7 @@ class AveragedPerceptron(ModelFamily):
     parameters = (
         Parameter("feature_limit", "largest absolute feature, Q16", 8 * ONE, ONE, 1 << 24),
         Parameter("bias", "value of the constant feature, Q16; 0 learns no intercept", ONE, 0, ONE),
+        Parameter("margin", "by which the right class has to lead, Q16", 0, 0, 1 << 26),
     )
     grows_classes = True
     grows_features = True
@@ -110,9 +112,13 @@ class AveragedPerceptron(ModelFamily):
     def update(self, spec: ModelSpec, state: State, samples: Samples, labels: Integers) -> None:
         """Learn the samples one after another, in place."""
         samples, labels = take_covered(samples, labels, self.samples_left(spec, state))
-        bias = spec.get("bias", ONE)
+        bias, margin = spec.get("bias", ONE), spec.get("margin", 0) << 16
         arrays = (state["weights"], state["changes"], state["steps"])
         if isinstance(samples, DenseSamples):
-            linear.train_perceptron_dense(*arrays, samples.features, labels, bias, WEIGHT_LIMIT)
+            linear.train_perceptron_dense(
+                *arrays, samples.features, labels, bias, WEIGHT_LIMIT, margin
+            )
         else:
-            linear.train_perceptron_sparse(*arrays, *samples.arrays, labels, bias, WEIGHT_LIMIT)
+            linear.train_perceptron_sparse(
+                *arrays, *samples.arrays, labels, bias, WEIGHT_LIMIT, margin
+            )

@@ -21,7 +21,7 @@ from ml_runtime.family import ModelFamily, State, take_covered
 from ml_runtime.fixed_point import INT64_SAFE
 from ml_runtime.samples import Integers, Samples, get_features, take_samples
 from ml_runtime.spec import ModelSpec
-from primitives.errors import InvalidInputError
+from primitives.errors import InvalidInputError, InvariantViolationError
 
 __all__ = ["INTERVAL_MAX", "Moments", "to_q12"]
 
@@ -102,15 +102,22 @@ class Moments(ModelFamily):
             int(np.abs(state[name]).max(initial=0)) <= limit * count
             for name, limit in self.sum_limits(spec).items()
         )
-        if not possible or int(np.diagonal(state["products"]).min()) < 0:
+        possible = possible and int(np.diagonal(state["products"]).min()) >= 0
+        if possible:
+            try:
+                self.derive(spec, state)
+            except InvariantViolationError:
+                # Sums that no samples give can be equations without a solution.
+                possible = False
+        if not possible:
             self._add(spec, state, samples, targets, 1)
+            self.derive(spec, state)
             raise InvalidInputError(
                 "not_learnt",
                 f"the model cannot have learnt these {len(targets)} samples",
                 field="samples",
                 value=len(targets),
             )
-        self.derive(spec, state)
 
     def merge(self, spec: ModelSpec, states: Sequence[State]) -> State:
         """Return the sums over several models, and what follows from them.

@@ -92,7 +92,10 @@ class MultilayerPerceptron(ModelFamily):
         return {name: ranges[name] for name in self.shapes(spec)}
 
     def initial_state(self, spec: ModelSpec) -> State:
-        """Return hidden weights uniform within ±√(6 / width), by the seed, and zeros after."""
+        """Return hidden weights uniform by the seed, as Glorot and Bengio advise, and zeros after.
+
+        The weights of a layer lie within ±√(6 / (width before + units)).
+        """
         state = super().initial_state(spec)
         weights, widths = state["weights"], self.widths(spec)
         seed, place = spec.get("seed", 1) << 31, 0
@@ -100,7 +103,7 @@ class MultilayerPerceptron(ModelFamily):
             end = place + units * (width + 1)
             drawn = _mix64(seed, np.arange(place, end)) - (1 << 31)
             # In two parts, since reach may have 34 bits: ⌊drawn · reach / 2^31⌋.
-            high, low = divmod(isqrt((6 << 64) // width), 1 << 16)
+            high, low = divmod(isqrt((6 << 64) // (width + units)), 1 << 16)
             weights[place:end] = (drawn * high + ((drawn * low) >> 16)) >> 15
             weights[place + width : end : width + 1] = 0
             place = end

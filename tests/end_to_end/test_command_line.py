@@ -111,7 +111,7 @@ def test_money_is_sent_from_the_shell(url: str, key: str, network: LocalNetwork)
         (["status", "--url", "http://127.0.0.1:9"], 3, "no answer"),
         (["predict", "unknown", "-f", "1"], 4, "unknown_model"),
         (["predict", "unknown"], 2, "either --features or --file"),
-        (["predict", "unknown", "-f", "one"], 1, "numbers separated by commas"),
+        (["predict", "shapes", "-f", "one"], 1, "numbers separated by commas"),
         (["tx", "show", "00"], 4, "transaction_id"),
         (["model", "create", "nowhere.toml", "--key", "nowhere.json"], 1, "nowhere.toml"),
         (["keys", "show", "nowhere.json"], 1, "no key file"),

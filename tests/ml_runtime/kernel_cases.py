@@ -9,7 +9,7 @@ from ml_runtime.fixed_point import ONE
 from ml_runtime.tables import EXP2_TABLE, LOG2_E, LOG2_TABLE
 
 CLASSES, FEATURES, SAMPLES = 5, 9, 40
-LIMITS = (3, 8 * ONE, 1 << 19)
+LIMITS = (3, ONE, 1 << 19)
 
 Arrays = dict[str, np.ndarray]
 
@@ -47,7 +47,9 @@ def run_linear(module, case: Case) -> Arrays:
         weights, changes = table(CLASSES, FEATURES + 1), table(CLASSES, FEATURES + 1)
         steps = np.ones(1, dtype=np.int64)
         for _ in range(3):
-            train(weights, changes, steps, *data, case.labels, ONE, min(1 << 28, 4 * case.limit))
+            limit = min(1 << 28, 4 * case.limit)
+            train(weights, changes, steps, *data, case.labels, ONE, limit, 0)
+            train(weights, changes, steps, *data, case.labels, ONE, limit, case.limit << 18)
         mean = np.empty_like(weights)
         module.averaged_weights(weights, changes, int(steps[0]), mean)
         written |= {f"{name} weights": weights, f"{name} changes": changes, f"{name} mean": mean}
@@ -57,7 +59,7 @@ def run_linear(module, case: Case) -> Arrays:
     module.score_dense(core, offsets, case.features, dense)
     module.score_sparse(core, offsets, *case.entries, sparse)
     averages, shares, sigmoids = (table(SAMPLES, CLASSES) for _ in range(3))
-    module.score_averages_sparse(weights, changes, 1 + 3 * SAMPLES, ONE, *case.entries, averages)
+    module.score_averages_sparse(weights, changes, 1 + 6 * SAMPLES, ONE, *case.entries, averages)
     module.softmax2(dense, LOG2_E, EXP2_TABLE, shares)
     module.sigmoid_shares(dense, EXP2_TABLE, sigmoids)
     sums, losses = table(SAMPLES), table(SAMPLES)

@@ -195,7 +195,7 @@ def test_weight_stays_at_its_limit_and_the_average_remains_exact() -> None:
     for _ in range(300):
         features = random.integers(-ONE, ONE + 1, (1, 4))
         labels = random.integers(0, CLASSES, 1)
-        linear.train_perceptron_dense(weights, changes, steps, features, labels, ONE, limit)
+        linear.train_perceptron_dense(weights, changes, steps, features, labels, ONE, limit, 0)
         total += weights
     assert int(np.abs(weights).max()) <= limit
     assert int((np.abs(weights) == limit).sum()) > 0

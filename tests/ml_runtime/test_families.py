@@ -395,7 +395,7 @@ def test_first_weights_of_a_network_are_drawn_by_their_places() -> None:
     for width, hidden, seed in ((1, 3, 1), (7, 2, 1 << 32)):
         settings = {"hidden1": hidden, "seed": seed}
         state = family.initial_state(make_spec(family.name, "dense", width, 3, settings))
-        reach = isqrt((6 << 64) // width)
+        reach = isqrt((6 << 64) // (width + hidden))
         expected = []
         for place in range(hidden * (width + 1)):
             drawn = (plain_scalars.mix64((seed << 31) + place) >> 32) - (1 << 31)

@@ -188,6 +188,14 @@ def test_data_folder_says_its_format_and_older_ones_are_brought_up(tmp_path: Pat
     assert f'"format": {DATA_FORMAT}' in (old / "format.json").read_text()
 
 
+def test_folder_from_before_models_had_policies_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "format.json").write_text('{"format": 1}')
+    with pytest.raises(DataFormatError, match="Set it aside"):
+        open_data_folder(tmp_path)
+    assert (tmp_path / "format.json").read_text() == '{"format": 1}'
+
+
 def test_migration_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()

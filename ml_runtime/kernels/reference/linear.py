@@ -75,13 +75,18 @@ def train_perceptron_dense(
     labels: Integers,
     bias: int,
     limit: int,
+    margin: int,
 ) -> None:
     """Run the multi-class perceptron over the samples in order."""
     for sample, label in zip(features, labels, strict=True):
         row = np.append(sample, bias)
-        best = int(np.argmax(weights.astype(object) @ row.astype(object)))
+        scores = [int(score) for score in weights.astype(object) @ row.astype(object)]
+        own = scores[label]
+        # Of the others, the lowest of those with the highest score.
+        others = [each for each in range(len(scores)) if each != label]
+        best = max(others, key=lambda each: (scores[each], -each))
         step = int(steps[0])
-        if best != label:
+        if own - margin < scores[best] or (own == scores[best] and best < label):
             _move(weights, changes, int(label), row, step, limit)
             _move(weights, changes, best, -row, step, limit)
         steps[0] = step + 1
@@ -97,10 +102,11 @@ def train_perceptron_sparse(
     labels: Integers,
     bias: int,
     limit: int,
+    margin: int,
 ) -> None:
     """Do what :func:`train_perceptron_dense` does, for sparse samples."""
     dense = to_dense(row_starts, indices, values, weights.shape[1] - 1)
-    train_perceptron_dense(weights, changes, steps, dense, labels, bias, limit)
+    train_perceptron_dense(weights, changes, steps, dense, labels, bias, limit, margin)
 
 
 def softmax2(scores: Integers, sharpness: int, table: Integers, out: Integers) -> None:
