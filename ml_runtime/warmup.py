@@ -6,26 +6,19 @@ import importlib
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 from numba.core import event
 
-__all__ = ["KERNEL_FILES", "warm_up"]
+from ml_runtime.evaluation import learn_and_evaluate
+from ml_runtime.family import ModelFamily, count_parameters
+from ml_runtime.kernels import KERNEL_FILES
+from ml_runtime.samples import Batch, DenseSamples, Samples, SparseSamples
+from ml_runtime.spec import ModelSpec
+
+__all__ = ["load_kernels_of", "warm_up"]
 
 _PACKAGE: Final = "ml_runtime.kernels"
-
-KERNEL_FILES: Final = (
-    "scalars",
-    "linear",
-    "sums",
-    "gradient",
-    "bayes",
-    "network",
-    "neighbours",
-    "exact",
-    "clusters",
-    "trees",
-    "drift",
-)
-"""The files of kernels, each after those that it calls."""
+_SMALL: Final = 1 << 20
 
 
 class _CompilationListener(event.Listener):
@@ -71,3 +64,20 @@ def warm_up(
             count += sum(hasattr(each, "py_func") for each in vars(module).values())
             on_file(name)
     return count
+
+
+def load_kernels_of(family: ModelFamily, spec: ModelSpec) -> None:
+    """Load what a model of a spec is learnt and asked with, so that its first batch need not wait.
+
+    A small model learns one sample of zeros; nothing else is touched. Large models are left alone:
+    making one for this would take longer than loading.
+    """
+    if family.tasks == ("none",) or count_parameters(family, spec) > _SMALL:
+        return
+    none = np.zeros(0, dtype=np.int64)
+    samples: Samples = DenseSamples(np.zeros((1, spec.feature_count), dtype=np.int64))
+    if spec.layout == "sparse":
+        samples = SparseSamples(np.zeros(2, dtype=np.int64), none, none, spec.feature_count)
+    state = family.initial_state(spec)
+    batch = Batch(samples, np.zeros(1, dtype=np.int64))
+    learn_and_evaluate(family, spec, state, batch)

@@ -47,6 +47,7 @@ from node.evidence_reporter import EvidenceReporter
 from node.final_state import FinalState
 from node.guests import GuestDoor
 from node.home import NodeHome
+from node.kernel_loading import load_kernels
 from node.ledger_service import (
     FinalBlock,
     LedgerCallbacks,
@@ -378,6 +379,7 @@ class Node:
             )
         )
         stack.push_async_callback(service.drain)
+        load_kernels(LedgerReader(parts.disks.database))
         await feed.start()
         stack.push_async_callback(feed.stop)
         parts.submissions.start(driver.note_work)

@@ -6,6 +6,7 @@ What a command does is in ``node/commands/``; it is imported when the command ru
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -520,4 +521,7 @@ def transaction_show(
 
 def main() -> None:
     """Run the command line."""
+    # Threads of linear algebra wait for each other longer than they work where cores are busy; the
+    # results are the same. Read when numpy is loaded, so it has to stand before that.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     application()

@@ -48,6 +48,9 @@ class GradientDescent(ModelFamily):
     """What the three share; they differ in the gradient of their loss."""
 
     loss: ClassVar[int]
+    """``SQUARES``, ``SIGMOID`` or ``SOFTMAX`` of ml_runtime/kernels/gradient.py, by its number: a
+    class must not load the kernels."""
+
     grows_features = True
     parameters: ClassVar[tuple[Parameter, ...]] = (
         Parameter("feature_limit", "largest absolute feature, Q16", 8 * ONE, ONE, 1 << 24),
@@ -142,7 +145,7 @@ class LinearRegression(GradientDescent):
 
     name = "linear_regression"
     tasks = ("regression",)
-    loss = gradient.SQUARES
+    loss = 0
     parameters = (
         *GradientDescent.parameters,
         Parameter(
@@ -163,7 +166,7 @@ class LogisticRegression(GradientDescent):
     """The family ``logistic_regression``: one class against the others; dense and sparse."""
 
     name = "logistic_regression"
-    loss = gradient.SIGMOID
+    loss = 1
     grows_classes = True
 
     def shares(self, _spec: ModelSpec, scores: Integers) -> Integers:
@@ -177,5 +180,5 @@ class SoftmaxRegression(GradientDescent):
     """The family ``softmax_regression``: all classes at once; dense and sparse."""
 
     name = "softmax_regression"
-    loss = gradient.SOFTMAX
+    loss = 2
     grows_classes = True

@@ -22,6 +22,7 @@ from node.api.follower import Follower
 from node.api.inference import Inference
 from node.api.service import ApiService
 from node.api.store_folder import StoreFolder
+from node.kernel_loading import load_first_kernels
 from node.log_format import start_logging
 from node.parent_watch import watch_parent
 from node.storage.leveldb import LevelKeyValueStore
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         inference=Inference(feed.read_payload),
         serves_payloads=options.serve_payloads,
     )
+    load_first_kernels()
     uvicorn.run(
         make_app(service),
         host=options.host,

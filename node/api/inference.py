@@ -30,6 +30,7 @@ from ledger.version_replay import is_stored, plan_replay
 from ml_runtime.family import ModelFamily, check_batch
 from ml_runtime.registry import get_family
 from ml_runtime.samples import DenseSamples, Samples, sample_count
+from ml_runtime.warmup import load_kernels_of
 from node.api.follower import Follower
 from node.api.model_inputs import make_samples
 from node.api.model_outputs import compute_outputs, count_columns, get_output_names
@@ -176,9 +177,9 @@ class Inference:
             if known is None:
                 state = await self._load_state(ledger, name, tensors, height)
                 description = model.description
-                known = LoadedModel(
-                    description, get_family(description.spec.family), tensors.version, state
-                )
+                family = get_family(description.spec.family)
+                await self._in_thread(lambda: load_kernels_of(family, description.spec))
+                known = LoadedModel(description, family, tensors.version, state)
                 self._versions.put(key, known)
         return known
 

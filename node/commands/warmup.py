@@ -7,7 +7,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ml_runtime.warmup import KERNEL_FILES, warm_up
+from ml_runtime.kernels import KERNEL_FILES
+from ml_runtime.warmup import warm_up
 
 __all__ = ["run_warmup"]
 

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import ml_runtime.kernels
-from ml_runtime.warmup import KERNEL_FILES, warm_up
+from ml_runtime.kernels import KERNEL_FILES
+from ml_runtime.warmup import warm_up
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
