@@ -23,6 +23,7 @@ __all__ = [
     "list_models",
     "list_versions",
     "predict",
+    "read_description",
     "show_model",
 ]
 
@@ -46,7 +47,7 @@ _OPTIONAL = (
 
 def create_model(url: str, key: Path, file: Path, output: OutputFormat) -> None:
     """Create the model that a TOML file describes."""
-    settings = _read_description(file)
+    settings = read_description(file)
     with open_client(url, key) as client:
         print_transaction(client.create_model(**settings), output)
 
@@ -176,7 +177,7 @@ def _show_prediction(prediction: Prediction) -> str:
     return render_table(["sample", heading, "probability"], table)
 
 
-def _read_description(file: Path) -> dict[str, Any]:
+def read_description(file: Path) -> dict[str, Any]:
     """Return the arguments of ``Client.create_model`` that a TOML file holds."""
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
