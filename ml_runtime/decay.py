@@ -16,7 +16,7 @@ samples, whose count rounds to itself, would lose its sums and be taken for one 
    than 2^shift units are left in the long run. That is nothing to sums in Q16, but something to
    sums that count (Bernoulli naive Bayes): forget strongly and rarely, not gently and often.
 
-Source: docs/spec/ml.md, Drift.
+Source: docs/spec/ml.md §9.4.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ Constants and decisions are those of River (``drift.binary.DDM`` and ``drift.Pag
 
 DDM is the quicker and the more easily alarmed: a model without a mistake in its first 31 samples
 has p = s = 0 at best, and its first mistake is called a drift.
-Source: docs/spec/ml.md, Drift.
+Source: docs/spec/ml.md §9.
 """
 
 from __future__ import annotations
