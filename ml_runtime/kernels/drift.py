@@ -3,7 +3,7 @@
 A state is a vector whose places are named below; ``marks`` says of each sample what it brought.
 Counters stay below 2^30, which keeps every number here below 2^62: a count shifted by 32 bits, the
 digits of a long division (`deviation`), and the discounted sum of Page and Hinkley, which cannot
-exceed 10,000 · (1.005 · 2^32 + 1) < 2^46. Source: docs/spec/ml.md, Drift.
+exceed 10,000 · (1.005 · 2^32 + 1) < 2^46. Source: docs/spec/ml.md §9.2.
 """
 
 from __future__ import annotations
