@@ -1,0 +1,91 @@
+"""What once stopped every validator, or cost next to nothing and took them seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ledger.admission import check_stateless
+from ledger.model_records import ModelDescription
+from ledger.parameters import Parameters
+from ledger.payload import Payload
+from ledger.receipt import Receipt
+from ledger.transaction import Transaction
+from ledger.transactions.contributions import Contribute
+from ledger.transactions.model_parameters import UpdateTensors
+from ledger.transactions.models import CreateModel
+from ml_runtime.samples import DenseSamples, encode_batch
+from ml_runtime.spec import make_spec
+from primitives.codec import Encodable, encode
+from primitives.errors import InvalidInputError
+from tests.helpers.ledger import Chain, TestAccount, make_network, make_salt, make_transaction
+from tests.ledger.test_contribution_transactions import describe
+
+OWNER, ALICE = make_network().accounts[:2]
+EXTERNAL = make_spec("external_tensors", "dense", 1, 0, tensors={"a": (8,)})
+
+
+class Scene:
+    """A chain on which blocks of several transactions are made."""
+
+    def __init__(self) -> None:
+        self.chain = Chain(make_network())
+        self._nonces: dict[bytes, int] = {}
+
+    def sign(
+        self, kind: str, body: Any, data: bytes | None = None, sender: TestAccount = OWNER
+    ) -> Transaction:
+        """Return the sender's next transaction, as a validator admits it."""
+        nonce = self._nonces.get(sender.id, 0)
+        self._nonces[sender.id] = nonce + 1
+        payload = None if data is None else Payload(make_salt(nonce), data)
+        fields: Sequence[Encodable] = body if isinstance(body, list) else body.to_fields()
+        signed = make_transaction(
+            self.chain.network, sender, kind, fields, nonce=nonce, payload=payload
+        )
+        check_stateless(signed, self.chain.network.chain_id, Parameters(), 0)
+        return signed
+
+    def run(self, *transactions: Transaction) -> list[Receipt]:
+        """Make a block of transactions final."""
+        return list(self.chain.run(transactions).receipts)
+
+    def send(
+        self, kind: str, body: Any, data: bytes | None = None, sender: TestAccount = OWNER
+    ) -> Receipt:
+        """Make a block of one transaction final."""
+        return self.run(self.sign(kind, body, data, sender))[0]
+
+    def create(self, description: ModelDescription) -> None:
+        """Create a model."""
+        assert self.send("create_model", CreateModel(description)).code == "ok"
+
+    def sign_batch(self, name: str, rows: list[list[int]], labels: list[int]) -> Transaction:
+        """Return a contribution."""
+        samples = DenseSamples(np.array(rows, dtype=np.int64))
+        data = encode_batch(samples, np.array(labels, dtype=np.int64))
+        return self.sign("contribute", Contribute(name, 10**9, len(labels)), data)
+
+
+def make_update(places: list[int], amounts: list[int]) -> bytes:
+    parts = [np.array(each, dtype="<i8").tobytes() for each in (places, amounts)]
+    return encode((1, [["a", *parts]]))
+
+
+def describe_external(name: str = "outside", **changes: Any) -> ModelDescription:
+    return describe(name, **{"spec": EXTERNAL, "class_names": (), **changes})
+
+
+def test_update_far_outside_a_tensor_is_refused() -> None:
+    """Places whose difference left int64 passed as ascending, and then stopped the node."""
+    scene = Scene()
+    scene.create(describe_external())
+    with pytest.raises(InvalidInputError, match="ascend"):
+        scene.sign(
+            "update_tensors",
+            UpdateTensors("outside"),
+            make_update([0, 1 << 62, -(1 << 63), -(1 << 62), 5], [1] * 5),
+        )
