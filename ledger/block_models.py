@@ -69,7 +69,14 @@ class BlockModels:
     def read(self, name: str) -> ModelArrays | None:
         """Return a model's arrays as the block has left them so far; not to be written to."""
         arrays = self._arrays.get(name)
-        return self._read_before(name) if arrays is None else arrays
+        return self.read_before(name) if arrays is None else arrays
+
+    def read_before(self, name: str) -> ModelArrays | None:
+        """Return a model's arrays as they were before this block; not to be written to."""
+        for layer in self._ancestors:
+            if name in layer:
+                return layer[name]
+        return self._load(name)
 
     def load_version(self, tensors: ModelTensors) -> ModelArrays:
         """Return the arrays of a version that the state holds the descriptor of; one's own."""
@@ -89,7 +96,7 @@ class BlockModels:
         """Return a model's arrays to be changed in place, or None if there is no such model."""
         arrays = self._arrays.get(name)
         if arrays is None:
-            before = self._read_before(name)
+            before = self.read_before(name)
             if before is None:
                 return None
             arrays = {key: array.copy() for key, array in before.items()}
@@ -158,14 +165,7 @@ class BlockModels:
         if name in self._created:
             return None
         tensors = state.get(tensors_key(name), decode_model_tensors)
-        before = self._read_before(name)
+        before = self.read_before(name)
         if tensors is None or before is None:
             raise InvariantViolationError(f"model {name} was changed but has no parameters")
         return tensors, before
-
-    def _read_before(self, name: str) -> ModelArrays | None:
-        """Return a model's arrays before this block."""
-        for layer in self._ancestors:
-            if name in layer:
-                return layer[name]
-        return self._load(name)

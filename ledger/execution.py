@@ -85,9 +85,11 @@ class BlockExecution:
         """The account that pays fee and deposit."""
         return self._transaction.payer
 
-    def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
-        """Return the record under a key as this block has left it so far, or None."""
-        return self.state.get(key, decode)
+    def get(
+        self, key: bytes, decode: Callable[[bytes], RecordT], *, before_block: bool = False
+    ) -> RecordT | None:
+        """Return the record under a key as this block has left it so far, or as it found it."""
+        return self.state.get_before(key, decode) if before_block else self.state.get(key, decode)
 
     def put(self, key: bytes, record: Record | None) -> None:
         """Write a record, or remove it."""
@@ -141,9 +143,10 @@ class BlockExecution:
         """Give a new model its arrays; nothing may fail after this."""
         self.models.create(name, arrays)
 
-    def read_model(self, name: str) -> ModelArrays:
-        """Return a model's arrays as this block has left them so far; not to be written to."""
-        return _existing(name, self.models.read(name))
+    def read_model(self, name: str, *, before_block: bool = False) -> ModelArrays:
+        """Return a model's arrays as this block has left them so far, or as it found them."""
+        models = self.models
+        return _existing(name, models.read_before(name) if before_block else models.read(name))
 
     def change_model(self, name: str) -> ModelArrays:
         """Return a model's arrays to be changed in place; nothing may fail after this."""

@@ -59,7 +59,7 @@ class BlockState:
         if record is _ABSENT:
             record = self._written.get(key, _ABSENT)
             if record is _ABSENT:
-                return self._get_below(key, decode)
+                return self.get_before(key, decode)
         return cast("RecordT | None", record)
 
     def put(self, key: bytes, record: Record | None) -> None:
@@ -75,7 +75,8 @@ class BlockState:
         """Drop what was written since the last `keep` or `undo`."""
         self._journal.clear()
 
-    def _get_below(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
+    def get_before(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
+        """Return the record that a key had before this block, or None."""
         for layer in self._ancestors:
             record = layer.get(key, _ABSENT)
             if record is not _ABSENT:

@@ -61,8 +61,17 @@ class ExecutionContext(StateReader, Protocol):
         """The account that pays fee and deposit: the sponsor if there is one, else the sender."""
         ...
 
-    def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
-        """Return the record under a key as this block has left it so far, or None."""
+    def get(
+        self, key: bytes, decode: Callable[[bytes], RecordT], *, before_block: bool = False
+    ) -> RecordT | None:
+        """Return the record under a key, or None.
+
+        Parameters
+        ----------
+        key : the state key.
+        decode : reads the record.
+        before_block : as it was before this block, not as this block has left it so far.
+        """
         ...
 
     def put(self, key: bytes, record: Record | None) -> None:
@@ -130,8 +139,13 @@ class ExecutionContext(StateReader, Protocol):
         """
         ...
 
-    def read_model(self, name: str) -> ModelArrays:
-        """Return a model's arrays as this block has left them so far; not to be written to.
+    def read_model(self, name: str, *, before_block: bool = False) -> ModelArrays:
+        """Return a model's arrays, not to be written to.
+
+        Parameters
+        ----------
+        name : of the model.
+        before_block : as they were before this block, not as this block has left them so far.
 
         Raises
         ------

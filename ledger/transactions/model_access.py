@@ -12,11 +12,18 @@ from ledger.model_records import (
     model_key,
     model_progress_key,
 )
+from ledger.model_tensors import ModelTensors, decode_model_tensors, tensors_key
 from ledger.transactions.kind import ExecutionContext
 from primitives.errors import InvariantViolationError
 from primitives.fields import FieldReader
 
-__all__ = ["get_model", "get_progress", "read_model_name", "require_owner"]
+__all__ = [
+    "get_model",
+    "get_progress",
+    "get_version_before",
+    "read_model_name",
+    "require_owner",
+]
 
 _MODEL_NAME_BYTES = 64
 
@@ -42,6 +49,21 @@ def get_progress(context: ExecutionContext, name: str) -> ModelProgress:
     if progress is None:
         raise InvariantViolationError(f"model {name!r} has no progress record")
     return progress
+
+
+def get_version_before(context: ExecutionContext, name: str) -> tuple[Model, ModelTensors]:
+    """Return a model and its version as they were before this block.
+
+    What transactions of this block made of a model has no number yet, so nothing can be said of it
+    that anybody could look up. Fails with ``version_not_held`` for a model of this very block.
+    """
+    model = context.get(model_key(name), decode_model, before_block=True)
+    tensors = context.get(tensors_key(name), decode_model_tensors, before_block=True)
+    if model is None or tensors is None:
+        raise TransactionFailedError(
+            "version_not_held", f"model {name!r} is new in this block and has no version before it"
+        )
+    return model, tensors
 
 
 def require_owner(context: ExecutionContext, model: Model) -> None:

@@ -11,7 +11,6 @@ from typing import Final
 from ledger.contribution_records import SAMPLES_MAX
 from ledger.errors import TransactionFailedError
 from ledger.model_records import Model, decode_model, model_key
-from ledger.model_tensors import decode_model_tensors, tensors_key
 from ledger.model_validation import (
     PIECES_MAX,
     ModelEvaluation,
@@ -25,7 +24,12 @@ from ledger.parameters import Parameters
 from ledger.schema import StateReader
 from ledger.transaction import Transaction
 from ledger.transactions.kind import ExecutionContext
-from ledger.transactions.model_access import get_model, read_model_name, require_owner
+from ledger.transactions.model_access import (
+    get_model,
+    get_version_before,
+    read_model_name,
+    require_owner,
+)
 from ml_runtime.evaluation import evaluate
 from ml_runtime.family import check_batch
 from ml_runtime.models.gaussian_mixture import SAMPLES_DRAWN_MAX, GaussianMixture
@@ -161,18 +165,17 @@ class _JudgingKind:
     def judge(
         self,
         context: ExecutionContext,
-        model: Model,
+        name: str,
         number: int,
         known: ValidationSet,
         data: bytes,
     ) -> list[Encodable]:
-        """Judge the model on a piece and put what came of it on record."""
+        """Judge the version before this block on a piece and put what came of it on record."""
+        model, tensors = get_version_before(context, name)
         batch = _check(model, decode_batch(data, samples_max=SAMPLES_MAX))
-        name, spec = model.description.name, model.description.spec
-        tensors = context.get(tensors_key(name), decode_model_tensors)
-        if tensors is None:
-            raise InvariantViolationError(f"model {name!r} has no parameters")
-        result = evaluate(get_family(spec.family), spec, context.read_model(name), batch)
+        spec = model.description.spec
+        state = context.read_model(name, before_block=True)
+        result = evaluate(get_family(spec.family), spec, state, batch)
         count = sample_count(batch.samples)
         record = ModelEvaluation(
             height=context.height,
@@ -239,7 +242,7 @@ class ShowValidationKind(_JudgingKind):
         data = context.read_payload(context.transaction_id)
         samples = sample_count(decode_batch(data, samples_max=SAMPLES_MAX).samples)
         shown = known.show(body.piece, context.transaction_id, samples)
-        return self.judge(context, model, body.piece, shown, data)
+        return self.judge(context, body.model, body.piece, shown, data)
 
 
 class EvaluateModelKind(_JudgingKind):
@@ -272,13 +275,13 @@ class EvaluateModelKind(_JudgingKind):
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: EvaluateModel
     ) -> list[Encodable]:
-        """Judge the model; fails with ``unknown_piece`` or ``not_shown``."""
-        model = get_model(context, body.model)
+        """Judge it; fails with ``unknown_piece``, ``not_shown`` or ``version_not_held``."""
+        get_model(context, body.model)
         known, piece = _find_piece(context, body.model, body.piece)
         if piece.transaction_id is None:
             raise TransactionFailedError("not_shown", f"piece {body.piece} was not shown yet")
         data = context.read_payload(piece.transaction_id)
-        return self.judge(context, model, body.piece, known, data)
+        return self.judge(context, body.model, body.piece, known, data)
 
 
 class DrawSamplesKind:
@@ -313,17 +316,22 @@ class DrawSamplesKind:
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: DrawSamples
     ) -> list[Encodable]:
-        """Draw; fails with ``unsupported`` or ``not_learnt``. Anybody can draw the same again."""
-        model = get_model(context, body.model)
+        """Draw from the version before this block, so that anybody can draw the same again.
+
+        Raises
+        ------
+        TransactionFailedError
+            ``unsupported``, ``not_learnt`` or ``version_not_held``.
+        """
+        get_model(context, body.model)
+        model, tensors = get_version_before(context, body.model)
         spec = model.description.spec
         family = get_family(spec.family)
         if not isinstance(family, GaussianMixture):
             raise TransactionFailedError("unsupported", f"{family.name} generates no samples")
-        tensors = context.get(tensors_key(body.model), decode_model_tensors)
-        if tensors is None:
-            raise InvariantViolationError(f"model {body.model!r} has no parameters")
+        state = context.read_model(body.model, before_block=True)
         try:
-            drawn = family.generate(spec, context.read_model(body.model), body.seed, body.count)
+            drawn = family.generate(spec, state, body.seed, body.count)
         except InvalidInputError as error:
             raise TransactionFailedError(error.code, error.message) from error
         return [tensors.version, tagged_hash(Tag.CHUNK, drawn.astype("<i8").tobytes())]

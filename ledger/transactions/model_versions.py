@@ -18,7 +18,7 @@ from ledger.model_records import (
     model_progress_key,
     read_names,
 )
-from ledger.model_tensors import ORIGINS, decode_model_tensors, tensors_key
+from ledger.model_tensors import ORIGINS
 from ledger.model_versions import (
     ALIASES_MAX,
     PinnedVersion,
@@ -35,6 +35,7 @@ from ledger.transactions.kind import ExecutionContext
 from ledger.transactions.model_access import (
     get_model,
     get_progress,
+    get_version_before,
     read_model_name,
     require_owner,
 )
@@ -44,7 +45,7 @@ from ml_runtime.registry import get_family
 from ml_runtime.samples import FEATURES_MAX
 from ml_runtime.spec import CLASSES_MAX
 from primitives.codec import Encodable, Value
-from primitives.errors import InvalidInputError, InvariantViolationError
+from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX, FieldReader
 
 __all__ = ["EXTEND_MODEL", "REVERT_MODEL", "SET_ALIAS", "ExtendModel", "RevertModel", "SetAlias"]
@@ -268,9 +269,7 @@ def _find_version(context: ExecutionContext, model: Model, version: int) -> Pinn
     pinned = context.get(pinned_version_key(name, version), decode_pinned_version)
     if pinned is not None:
         return pinned
-    current = context.get(tensors_key(name), decode_model_tensors)
-    if current is None:
-        raise InvariantViolationError(f"model {name!r} has no parameters")
+    _, current = get_version_before(context, name)
     spec = model.description.spec
     shapes = {tensor.name: tensor.shape for tensor in current.tensors}
     # A model that grew in this very block has its old parameters on record until the block ends.

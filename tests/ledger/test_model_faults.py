@@ -10,13 +10,22 @@ import pytest
 
 from ledger.admission import check_stateless
 from ledger.model_records import ModelDescription
+from ledger.model_validation import decode_evaluation, evaluation_key
 from ledger.parameters import Parameters
 from ledger.payload import Payload
 from ledger.receipt import Receipt
 from ledger.transaction import Transaction
 from ledger.transactions.contributions import Contribute
+from ledger.transactions.model_evaluation import (
+    CommitValidation,
+    DrawSamples,
+    EvaluateModel,
+    ShowValidation,
+)
 from ledger.transactions.model_parameters import UpdateTensors
+from ledger.transactions.model_versions import RevertModel, SetAlias
 from ledger.transactions.models import CreateModel
+from ml_runtime.fixed_point import ONE
 from ml_runtime.samples import DenseSamples, encode_batch
 from ml_runtime.spec import make_spec
 from primitives.codec import Encodable, encode
@@ -65,9 +74,13 @@ class Scene:
 
     def sign_batch(self, name: str, rows: list[list[int]], labels: list[int]) -> Transaction:
         """Return a contribution."""
-        samples = DenseSamples(np.array(rows, dtype=np.int64))
-        data = encode_batch(samples, np.array(labels, dtype=np.int64))
-        return self.sign("contribute", Contribute(name, 10**9, len(labels)), data)
+        body = Contribute(name, 10**9, len(labels))
+        return self.sign("contribute", body, make_batch(rows, labels))
+
+
+def make_batch(rows: list[list[int]], labels: list[int]) -> bytes:
+    samples = DenseSamples(np.array(rows, dtype=np.int64))
+    return encode_batch(samples, np.array(labels, dtype=np.int64))
 
 
 def make_update(places: list[int], amounts: list[int]) -> bytes:
@@ -89,3 +102,45 @@ def test_update_far_outside_a_tensor_is_refused() -> None:
             UpdateTensors("outside"),
             make_update([0, 1 << 62, -(1 << 63), -(1 << 62), 5], [1] * 5),
         )
+
+
+def test_new_model_is_asked_for_no_version_in_its_own_block() -> None:
+    """It had no descriptor yet, and whoever asked for one stopped the node."""
+    scene = Scene()
+    mixture = make_spec("gaussian_mixture", "dense", 2, 0, {"groups": 2, "seed_samples": 2})
+    data = make_batch([[0, 0]], [0])
+    piece = Payload(make_salt(3), data)
+    receipts = scene.run(
+        scene.sign("create_model", CreateModel(describe("odd", spec=mixture, class_names=()))),
+        scene.sign("create_model", CreateModel(describe())),
+        scene.sign("commit_validation", CommitValidation("shared", (piece.commitment,))),
+        scene.sign("show_validation", ShowValidation("shared", 0), data),
+        scene.sign("draw_samples", DrawSamples("odd", bytes(32), 1)),
+        scene.sign("set_alias", SetAlias("shared", "first", 0)),
+        scene.sign("revert_model", RevertModel("shared", 0)),
+    )
+    assert [receipt.code for receipt in receipts] == ["ok"] * 3 + ["version_not_held"] * 4
+
+
+def test_evaluation_is_of_the_version_that_it_names() -> None:
+    """A contribution before it in the same block changed what was judged, not the number."""
+    scene = Scene()
+    scene.create(describe())
+    data = make_batch([[0, 0], [4 * ONE, 4 * ONE]], [0, 1])
+    piece = Payload(make_salt(2), data)
+    assert (
+        scene.send("commit_validation", CommitValidation("shared", (piece.commitment,))).code
+        == "ok"
+    )
+    shown = scene.send("show_validation", ShowValidation("shared", 0), data)
+    assert list(shown.data) == [0, 2, 1]
+    taught, asked = scene.run(
+        scene.sign_batch("shared", [[0, 0], [4 * ONE, 4 * ONE]], [0, 1]),
+        scene.sign("evaluate_model", EvaluateModel("shared", 0)),
+    )
+    assert taught.code == "ok"
+    assert list(asked.data) == [1, 2, 1]
+    record = scene.chain.store.read(evaluation_key("shared", 1), decode_evaluation)
+    assert record is not None
+    assert (record.version, record.correct) == (0, 1)
+    assert list(scene.send("evaluate_model", EvaluateModel("shared", 0)).data) == [2, 2, 2]
