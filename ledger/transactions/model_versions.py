@@ -234,6 +234,12 @@ class ExtendModelKind:
             check_growth(family, description.spec, spec)
         except InvalidInputError as error:
             raise TransactionFailedError(error.code, error.message) from error
+        # The record of a model whose encoder makes another number of features cannot be read.
+        if description.encoder.feature_count() not in (None, spec.feature_count):
+            raise TransactionFailedError(
+                "cannot_grow",
+                f"the encoder always makes {description.encoder.feature_count()} features",
+            )
         if len(set(names)) != len(names) or len(names) > CLASSES_MAX:
             raise TransactionFailedError(
                 "malformed", f"class names must differ and be at most {CLASSES_MAX}"

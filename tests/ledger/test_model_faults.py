@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ledger.admission import check_stateless
-from ledger.model_records import ModelDescription
+from ledger.model_policies import ModelPolicies
+from ledger.model_records import ModelDescription, decode_model, model_key
 from ledger.model_validation import decode_evaluation, evaluation_key
 from ledger.parameters import Parameters
 from ledger.payload import Payload
@@ -23,8 +24,9 @@ from ledger.transactions.model_evaluation import (
     ShowValidation,
 )
 from ledger.transactions.model_parameters import UpdateTensors
-from ledger.transactions.model_versions import RevertModel, SetAlias
+from ledger.transactions.model_versions import ExtendModel, RevertModel, SetAlias
 from ledger.transactions.models import CreateModel
+from ml_runtime.encoders import HashedWordsEncoder
 from ml_runtime.fixed_point import ONE
 from ml_runtime.samples import DenseSamples, encode_batch
 from ml_runtime.spec import make_spec
@@ -144,3 +146,17 @@ def test_evaluation_is_of_the_version_that_it_names() -> None:
     assert record is not None
     assert (record.version, record.correct) == (0, 1)
     assert list(scene.send("evaluate_model", EvaluateModel("shared", 0)).data) == [2, 2, 2]
+
+
+def test_model_does_not_outgrow_its_encoder() -> None:
+    """Its record did not read back, so that no node could start again."""
+    scene = Scene()
+    words = HashedWordsEncoder(log2_features=8)
+    spec = make_spec("averaged_perceptron", "sparse", 256, 2)
+    scene.create(describe(spec=spec, encoder=words, policies=ModelPolicies(growth=1)))
+    assert scene.send("extend_model", ExtendModel("shared", (), 512)).code == "cannot_grow"
+    assert scene.send("extend_model", ExtendModel("shared", ("third",), 256)).code == "ok"
+    scene.chain.store.forget_cached()
+    model = scene.chain.store.tip_state.get(model_key("shared"), decode_model)
+    assert model is not None
+    assert model.description.class_names == ("low", "high", "third")
