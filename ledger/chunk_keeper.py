@@ -46,7 +46,9 @@ RELEASE_LAG: Final = 25_000
 height are offered to those who join."""
 
 RELEASES_PER_BLOCK: Final = 64
-_COUNT_BYTES: Final = 4
+_COUNT_BYTES: Final = 8
+"""All the zeros of all the models are one chunk: 2^32 references to it are a matter of days."""
+
 _CONTRIBUTED: Final = ORIGINS.index("contributed")
 
 
