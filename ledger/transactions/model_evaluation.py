@@ -20,7 +20,7 @@ from ledger.model_validation import (
     evaluation_key,
     validation_key,
 )
-from ledger.parameters import Parameters
+from ledger.parameters import Parameters, get_limits
 from ledger.schema import StateReader
 from ledger.transaction import Transaction
 from ledger.transactions.kind import ExecutionContext
@@ -53,6 +53,8 @@ __all__ = [
 
 SEED_BYTES: Final = 32
 UNITS_PER_DRAWN_NUMBER: Final = 60
+_ENTRIES_MAX: Final = get_limits("payload_bytes_max")[1] // 8
+"""Features that the largest payload holds: 8 bytes a dense one, 12 a sparse one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +217,14 @@ class ShowValidationKind(_JudgingKind):
 
     def cost(self, state: StateReader, transaction: Transaction, body: ShowValidation) -> int:
         """Return what the model's family asks for the batch."""
+        model = state.get(model_key(body.model), decode_model)
+        if model is None:
+            return 0
+        spec = model.description.spec
+        # A dense sample has 8 bytes for each feature, a sparse one at least 8 for all.
         entries = transaction.payload_bytes // 8
-        return _cost(state, body.model, entries, entries)
+        samples = entries // spec.feature_count if spec.layout == "dense" else entries
+        return get_family(spec.family).cost(spec, min(samples, SAMPLES_MAX), entries)
 
     def apply(
         self, context: ExecutionContext, transaction: Transaction, body: ShowValidation
@@ -268,9 +276,11 @@ class EvaluateModelKind(_JudgingKind):
         model = state.get(model_key(body.model), decode_model)
         if known is None or model is None or body.piece >= len(known.pieces):
             return 0
+        spec = model.description.spec
         samples = known.pieces[body.piece].samples
-        entries = samples * model.description.spec.feature_count
-        return _cost(state, body.model, samples, entries)
+        # Of wide sparse samples a payload holds a few entries only.
+        entries = min(samples * spec.feature_count, _ENTRIES_MAX)
+        return get_family(spec.family).cost(spec, samples, entries)
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: EvaluateModel
@@ -364,14 +374,6 @@ def _find_piece(
             "unknown_piece", f"the validation set of {name!r} has {len(known.pieces)} pieces"
         )
     return known, known.pieces[number]
-
-
-def _cost(state: StateReader, name: str, samples: int, entries: int) -> int:
-    model = state.get(model_key(name), decode_model)
-    if model is None:
-        return 0
-    spec = model.description.spec
-    return get_family(spec.family).cost(spec, samples, entries)
 
 
 COMMIT_VALIDATION: Final = CommitValidationKind()
