@@ -31,6 +31,7 @@ from ledger.contribution_records import (
 )
 from ledger.errors import TransactionFailedError
 from ledger.governance import require_role
+from ledger.model_policies import DRIFT_POLICIES
 from ledger.model_records import (
     LOSS_SUM_MAX,
     Model,
@@ -56,6 +57,7 @@ from ledger.transaction import Transaction
 from ledger.transactions.kind import ExecutionContext
 from ledger.transactions.model_access import get_model, get_progress, read_model_name
 from ledger.transactions.model_drift import watch_for_drift
+from ledger.transactions.model_versions import UNITS_PER_LOADED
 from ml_runtime.evaluation import Evaluation, count_by, find_agreed, learn_and_evaluate
 from ml_runtime.family import Task, check_batch, count_parameters
 from ml_runtime.registry import get_family
@@ -196,8 +198,10 @@ class ContributeKind:
         family = get_family(spec.family)
         units = family.cost(spec, body.samples, entries)
         if model.description.policies.detector:
-            # A drift may have all parameters written, or computed from their sums once more.
-            units += family.cost(spec, 1, spec.feature_count) + count_parameters(family, spec)
+            # A drift may have all parameters read, written, or computed from their sums once more.
+            units += family.cost(spec, 1, spec.feature_count)
+            returns = DRIFT_POLICIES[model.description.policies.drift] == "revert"
+            units += (UNITS_PER_LOADED if returns else 1) * count_parameters(family, spec)
         return units
 
     def apply(

@@ -51,6 +51,7 @@ __all__ = [
 UPLOADED: Final = ORIGINS.index("uploaded")
 UPDATED: Final = ORIGINS.index("updated")
 UNITS_PER_NUMBER: Final = 6
+UNITS_PER_PART: Final = 2_500
 UNITS_PER_CHANGE: Final = 20
 
 _NUMBER_BYTES: Final = 8
@@ -125,9 +126,10 @@ class UploadPartKind:
                 limit=_NUMBER_BYTES,
             )
 
-    def cost(self, _state: StateReader, _transaction: Transaction, _body: UploadPart) -> int:
-        """Return 0: bytes are metered for every kind."""
-        return 0
+    def cost(self, state: StateReader, _transaction: Transaction, body: UploadPart) -> int:
+        """Return some units for each part that is there: all of them are compared and written."""
+        upload = state.get(upload_key(body.model), decode_upload)
+        return 0 if upload is None else UNITS_PER_PART * len(upload.parts)
 
     def apply(
         self, context: ExecutionContext, transaction: Transaction, body: UploadPart

@@ -18,7 +18,7 @@ from ledger.model_records import (
     model_progress_key,
     read_names,
 )
-from ledger.model_tensors import ORIGINS
+from ledger.model_tensors import ORIGINS, decode_model_tensors, tensors_key
 from ledger.model_versions import (
     ALIASES_MAX,
     PinnedVersion,
@@ -48,11 +48,22 @@ from primitives.codec import Encodable, Value
 from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX, FieldReader
 
-__all__ = ["EXTEND_MODEL", "REVERT_MODEL", "SET_ALIAS", "ExtendModel", "RevertModel", "SetAlias"]
+__all__ = [
+    "EXTEND_MODEL",
+    "REVERT_MODEL",
+    "SET_ALIAS",
+    "UNITS_PER_LOADED",
+    "ExtendModel",
+    "RevertModel",
+    "SetAlias",
+]
 
 REVERTED: Final = ORIGINS.index("reverted")
 GROWN: Final = ORIGINS.index("grown")
 UNITS_PER_PARAMETER: Final = 4
+UNITS_PER_LOADED: Final = 10
+"""For a parameter that is read from its chunk: hashing it and copying it twice, measured."""
+
 _ALIAS_BYTES: Final = 64
 _PARAMETERS_MAX: Final = 1 << 24
 
@@ -164,11 +175,16 @@ class RevertModelKind:
 
     def cost(self, state: StateReader, _transaction: Transaction, body: RevertModel) -> int:
         """Return some units for each parameter that is read and written."""
-        pinned = state.get(pinned_version_key(body.model, body.version), decode_pinned_version)
-        if pinned is None:
+        model = state.get(model_key(body.model), decode_model)
+        current = state.get(tensors_key(body.model), decode_model_tensors)
+        if model is None or current is None:
             return 0
-        family = get_family(pinned.spec.family)
-        return UNITS_PER_PARAMETER * count_parameters(family, pinned.spec)
+        pinned = state.get(pinned_version_key(body.model, body.version), decode_pinned_version)
+        if pinned is None and current.version != body.version:
+            return 0
+        # A version from before the model grew is smaller; what is written has the shapes of now.
+        spec = model.description.spec
+        return UNITS_PER_LOADED * count_parameters(get_family(spec.family), spec)
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: RevertModel

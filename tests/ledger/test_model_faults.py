@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ledger.admission import check_stateless
+from ledger.layout import chunk_count_key
 from ledger.model_policies import ModelPolicies
 from ledger.model_records import ModelDescription, decode_model, model_key
 from ledger.model_validation import decode_evaluation, evaluation_key
@@ -23,15 +24,16 @@ from ledger.transactions.model_evaluation import (
     EvaluateModel,
     ShowValidation,
 )
-from ledger.transactions.model_parameters import UpdateTensors
-from ledger.transactions.model_versions import ExtendModel, RevertModel, SetAlias
+from ledger.transactions.model_parameters import UNITS_PER_PART, UpdateTensors, UploadPart
+from ledger.transactions.model_versions import UNITS_PER_LOADED, ExtendModel, RevertModel, SetAlias
 from ledger.transactions.models import CreateModel
 from ml_runtime.encoders import HashedWordsEncoder
 from ml_runtime.fixed_point import ONE
-from ml_runtime.samples import DenseSamples, encode_batch
+from ml_runtime.samples import DenseSamples, SparseSamples, encode_batch
 from ml_runtime.spec import make_spec
 from primitives.codec import Encodable, encode
 from primitives.errors import InvalidInputError
+from primitives.hashing import Tag, tagged_hash
 from tests.helpers.ledger import Chain, TestAccount, make_network, make_salt, make_transaction
 from tests.ledger.test_contribution_transactions import describe
 
@@ -45,6 +47,11 @@ class Scene:
     def __init__(self) -> None:
         self.chain = Chain(make_network())
         self._nonces: dict[bytes, int] = {}
+
+    @property
+    def next_nonce(self) -> int:
+        """The number of the owner's next transaction, which also salts its payload."""
+        return self._nonces.get(OWNER.id, 0)
 
     def sign(
         self, kind: str, body: Any, data: bytes | None = None, sender: TestAccount = OWNER
@@ -160,3 +167,53 @@ def test_model_does_not_outgrow_its_encoder() -> None:
     model = scene.chain.store.tip_state.get(model_key("shared"), decode_model)
     assert model is not None
     assert model.description.class_names == ("low", "high", "third")
+
+
+def test_going_back_to_the_version_in_force_is_metered() -> None:
+    """It read and hashed all parameters, 128 MiB at most, for nothing."""
+    scene = Scene()
+    scene.create(describe(spec=make_spec("nearest_centroid", "dense", 1_000, 2)))
+    reverted = scene.send("revert_model", RevertModel("shared", 0))
+    unknown = scene.send("revert_model", RevertModel("shared", 5))
+    nowhere = scene.send("revert_model", RevertModel("none", 0))
+    codes = [each.code for each in (reverted, unknown, nowhere)]
+    assert codes == ["ok", "version_not_held", "unknown_model"]
+    assert reverted.compute_units - unknown.compute_units == UNITS_PER_LOADED * 2_002
+
+
+def test_part_of_an_upload_pays_for_the_parts_before_it() -> None:
+    """With thousands of them each cost milliseconds, and was metered as its eight bytes."""
+    scene = Scene()
+    scene.create(describe_external())
+    parts = [scene.send("upload_part", UploadPart("outside", "a", at), bytes(8)) for at in range(4)]
+    units = [receipt.compute_units for receipt in parts]
+    assert np.diff(units).tolist() == [UNITS_PER_PART] * 3
+
+
+def test_counts_of_shared_chunks_do_not_overflow() -> None:
+    """Two to the power of 32 references to the chunk of zeros stopped the commit of the block."""
+    scene = Scene()
+    zeros = tagged_hash(Tag.CHUNK, bytes(64))
+    known = (chunk_count_key(zeros), (2**32 - 1).to_bytes(8, "big"))
+    scene.chain.values.write([known], (), sync=False)
+    scene.create(describe_external())
+    assert scene.chain.values.get(chunk_count_key(zeros)) == (2**32 + 1).to_bytes(8, "big")
+
+
+def test_judging_wide_or_dense_samples_fits_into_a_block() -> None:
+    """It was metered as if every sparse feature were there, or every number a sample."""
+    scene = Scene()
+    wide = make_spec("averaged_perceptron", "sparse", 1 << 17, 2, {"feature_limit": ONE})
+    near = make_spec("nearest_neighbours", "dense", 2, 2)
+    scene.create(describe("near", spec=near))
+    scene.create(describe("wide", spec=wide))
+    dense = make_batch([[0, 0]] * 1_000, [0] * 1_000)
+    starts = np.arange(201, dtype=np.int64)
+    ones = np.ones(200, dtype=np.int64)
+    sparse = encode_batch(SparseSamples(starts, 0 * ones, ones, 1 << 17), 0 * ones)
+    for name, data in (("near", dense), ("wide", sparse)):
+        piece = Payload(make_salt(scene.next_nonce + 1), data)
+        scene.send("commit_validation", CommitValidation(name, (piece.commitment,)))
+        assert scene.send("show_validation", ShowValidation(name, 0), data).code == "ok"
+        assert scene.send("evaluate_model", EvaluateModel(name, 0)).code == "ok"
+    assert scene.send("show_validation", ShowValidation("none", 0), dense).code == "unknown_model"
