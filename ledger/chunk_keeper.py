@@ -5,7 +5,8 @@ of a model's newest versions are all stored. Once a version was superseded long 
 parameters go, unless they are a *checkpoint*: a version whose number is a multiple of the model's
 ``checkpoint_interval``, or one that anything but contributions made. What went can be computed
 again from the checkpoint before and the contributions since (ledger/version_replay.py). The oldest
-checkpoints go too where the model keeps only its newest versions.
+checkpoints go too where the model keeps only its newest versions. In a store that began with a
+snapshot, the version in force there is a checkpoint as well: nothing before it is stored.
 
 All of this is about one store and no part of the state: two validators may keep different chunks.
 Source: docs/spec/ledger.md §11.1.
@@ -108,13 +109,20 @@ class ChunkKeeper:
         policies = model.description.policies
         interval, kept = policies.checkpoint_interval, policies.versions_kept
         before = self._read_version(name, tensors.version - 1)
-        if before is not None and not is_checkpoint(tensors.version - 1, before.origin, interval):
+        if before is not None and not self._is_kept(tensors.version - 1, before, interval):
             yield release_key(block.height, name, tensors.version - 1), b""
         retired = tensors.version - kept - interval
         if kept and retired >= 0:
             old = self._read_version(name, retired)
-            if old is not None and is_checkpoint(retired, old.origin, interval):
+            if old is not None and self._is_kept(retired, old, interval):
                 yield release_key(block.height, name, retired), b""
+
+    def _is_kept(self, version: int, record: ModelVersion, interval: int) -> bool:
+        """Say whether a version that was superseded stays stored in this store."""
+        # One made at or below the base and superseded above it was in force in the snapshot.
+        return is_checkpoint(version, record.origin, interval) or (
+            record.height <= self._reader.base_height()
+        )
 
     def _change_pin(self, key: bytes, record: object) -> Counter[bytes]:
         """Return what a new pin adds, or one that is taken away subtracts."""
@@ -147,11 +155,12 @@ class ChunkKeeper:
         return self._reader.read(model_version_key(name, version), decode_model_version)
 
     def _read_tensors(self, name: str, version: int) -> ModelTensors | None:
-        """Return the descriptor of a version, or None if it was made before the store began."""
+        """Return the descriptor of a version, or None if it went before the store began."""
         record = self._read_version(name, version)
-        if record is None or record.height < self._reader.base_height():
+        if record is None:
             return None
-        tensors = self._reader.read(tensors_key(name), decode_model_tensors, record.height)
+        height = max(record.height, self._reader.base_height())
+        tensors = self._reader.read(tensors_key(name), decode_model_tensors, height)
         return tensors if tensors is not None and tensors.version == version else None
 
 

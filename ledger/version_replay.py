@@ -104,7 +104,8 @@ def plan_replay(reader: LedgerReader, name: str, version: int) -> Replay:
             field="version",
             value=version,
         )
-    model = reader.read(model_key(name), decode_model, max(record.height, reader.base_height()))
+    base_height = reader.base_height()
+    model = reader.read(model_key(name), decode_model, max(record.height, base_height))
     current = reader.read(tensors_key(name), decode_model_tensors)
     if model is None or current is None:
         raise CorruptStateError(f"model {name!r} has versions and no parameters")
@@ -113,15 +114,19 @@ def plan_replay(reader: LedgerReader, name: str, version: int) -> Replay:
         raise _retired(name, version, f"keeps its newest {kept} versions")
     for before in range(version, -1, -1):
         made = _read_version(reader, name, before)
-        if made is None or made.height < reader.base_height():
+        if made is None:
             break
-        tensors = reader.read(tensors_key(name), decode_model_tensors, made.height)
+        # What was in force in the snapshot that a store began with is read at its height.
+        height = max(made.height, base_height)
+        tensors = reader.read(tensors_key(name), decode_model_tensors, height)
         if tensors is not None and tensors.version == before and is_stored(reader, tensors):
-            start = reader.load_model_state(name, made.height) or {}
+            start = reader.load_model_state(name, height) or {}
             numbers = range(made.contributions, record.contributions)
             ids = [_transaction_of(reader, name, number) for number in numbers]
             spec = model.description.spec
             return Replay(name, version, spec, start, ids, record.digest)
+        if made.height < base_height:
+            break
     raise _retired(name, version, "has no older version stored here to begin with")
 
 
