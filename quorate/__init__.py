@@ -15,6 +15,7 @@ from quorate.errors import (
     RefusedError,
     TransactionFailedError,
     UnreachableError,
+    WrongDigestError,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "RefusedError",
     "TransactionFailedError",
     "UnreachableError",
+    "WrongDigestError",
 ]

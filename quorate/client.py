@@ -107,6 +107,7 @@ class Client:
             self._connection,
             lambda kind, body, data: self._submit(kind, body, data=data, wait=True),
             self.model,
+            self.create_model,
         )
         """What the owner of a model does with it."""
 

@@ -68,7 +68,14 @@ class Connection:
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Json:
         """Return the JSON object at a path; raises as :meth:`post`."""
-        return self._request("GET", path, parameters, None)
+        return self._read(self._request("GET", path, parameters, None))
+
+    def get_bytes(self, path: str, parameters: Mapping[str, Any] | None = None) -> bytes:
+        """Return the bytes at a path; raises as :meth:`post`."""
+        response = self._request("GET", path, parameters, None)
+        if not response.is_success:
+            self._read(response)
+        return response.content
 
     def post(self, path: str, body: Json, parameters: Mapping[str, Any] | None = None) -> Json:
         """Send a JSON object and return the answer.
@@ -80,11 +87,11 @@ class Connection:
         RefusedError
             The node answered with a problem; ``NotFoundError`` if it has no such thing.
         """
-        return self._request("POST", path, parameters, body)
+        return self._read(self._request("POST", path, parameters, body))
 
     def _request(
         self, method: str, path: str, parameters: Mapping[str, Any] | None, body: Json | None
-    ) -> Json:
+    ) -> httpx.Response:
         given = {name: value for name, value in (parameters or {}).items() if value is not None}
         timeout_s = self._timeout_s + float(given.get("timeout", 0))
         pause_s = PAUSE_FIRST_S
@@ -101,7 +108,7 @@ class Connection:
                     ) from error
             else:
                 if is_last or response.status_code not in _RETRY_STATUSES:
-                    return self._read(response)
+                    return response
             self._pause(pause_s)
             pause_s = min(2 * pause_s, PAUSE_MAX_S)
         raise UnreachableError(f"no answer from {self._http.base_url}")

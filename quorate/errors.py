@@ -8,6 +8,7 @@
         ├── UnreachableError        no node answered; sending again is safe
         ├── RefusedError            the node said no: code, field, value, limit
         │   └── NotFoundError       there is no such model, transaction, account …
+        ├── WrongDigestError        what the node sent is not what is on record
         ├── NotFinalError           not final in the time that the caller was willing to wait
         └── TransactionFailedError  final, and without effect; the receipt says why
 """
@@ -28,6 +29,7 @@ __all__ = [
     "RefusedError",
     "TransactionFailedError",
     "UnreachableError",
+    "WrongDigestError",
 ]
 
 
@@ -71,6 +73,10 @@ class RefusedError(ClientError):
 
 class NotFoundError(RefusedError):
     """The node has no such thing, at this height."""
+
+
+class WrongDigestError(ClientError):
+    """The parameters that a node sent are not those of the version's record; ask another node."""
 
 
 class NotFinalError(ClientError):

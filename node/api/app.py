@@ -18,6 +18,7 @@ from node.api import (
     routes_blocks,
     routes_consensus,
     routes_contributions,
+    routes_downloads,
     routes_families,
     routes_governance,
     routes_metrics,
@@ -89,6 +90,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_governance,
         routes_models,
         routes_versions,
+        routes_downloads,
         routes_families,
         routes_contributions,
     ):

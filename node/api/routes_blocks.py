@@ -25,10 +25,11 @@ from node.api.transaction_views import STATUS_NAMES
 from primitives.accounts import account_to_text
 from primitives.fields import COUNTER_MAX
 
-__all__ = ["router"]
+__all__ = ["IMMUTABLE", "router"]
 
 HEIGHT_BYTES = 8
 IMMUTABLE = "public, max-age=31536000, immutable"
+"""What caches are told of answers that never change."""
 
 router = APIRouter(prefix="/api/v1/blocks", tags=["blocks"])
 

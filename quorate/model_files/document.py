@@ -8,7 +8,7 @@ pretrained model, a document may hold any state that a model can reach.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,9 +20,17 @@ from ml_runtime.family import State, check_shapes
 from ml_runtime.registry import get_family
 from ml_runtime.spec import ModelSpec, decode_spec
 from primitives.errors import InvalidInputError
-from quorate.model_files.tensors import make_file_refusal, read_json_object
+from quorate.model_files.tensors import TensorFile, make_file_refusal, read_json_object
 
-__all__ = ["FORMAT", "VERSION", "ModelDocument", "decode_document", "encode_document"]
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "ModelDocument",
+    "decode_described",
+    "decode_document",
+    "encode_description",
+    "encode_document",
+]
 
 FORMAT: Final = "quorate-model"
 VERSION: Final = 1
@@ -32,7 +40,14 @@ EXACT_MAX: Final = 1 << 53
 
 INTEGER_MAX: Final = (1 << 63) - 1
 INTEGER_CHARACTERS_MAX: Final = 20
-FIELDS: Final = ("format", "version", "spec", "class_names", "encoder", "tensors")
+DESCRIPTION_FIELDS: Final = ("format", "version", "spec", "class_names", "encoder")
+FIELDS: Final = (*DESCRIPTION_FIELDS, "tensors")
+DESCRIPTION: Final = "quorate-model"
+"""Name of the metadata that hold what a model is, but for its tensors, as JSON."""
+
+DESCRIPTION_CHARACTERS_MAX: Final = 512 * 1024
+"""Half of the longest header of a safetensors file."""
+
 SPEC_FIELDS: Final = (
     "family",
     "layout",
@@ -74,24 +89,46 @@ def encode_document(model: ModelDocument) -> bytes:
         ``wrong_tensors`` or ``wrong_class_count`` if spec, state and names do not fit together.
     """
     _check_model(model)
-    spec = model.spec
-    fields = {
-        "format": FORMAT,
-        "version": VERSION,
-        "spec": {
-            "family": spec.family,
-            "layout": spec.layout,
-            "feature_count": spec.feature_count,
-            "class_count": spec.class_count,
-            "parameters": dict(spec.parameters),
-            "tensors": {name: list(shape) for name, shape in spec.tensors},
-        },
-        "class_names": list(model.class_names),
-        "encoder": model.encoder.to_fields() if model.encoder else None,
-        "tensors": {name: model.state[name].tolist() for name in sorted(model.state)},
-    }
+    fields = _describe(model.spec, model.class_names, model.encoder)
+    fields["tensors"] = {name: model.state[name].tolist() for name in sorted(model.state)}
     text = json.dumps(_map_numbers(fields, _write_integer), separators=(",", ":"))
     return text.encode() + b"\n"
+
+
+def encode_description(
+    spec: ModelSpec, class_names: Sequence[str], encoder: Encoder | None
+) -> dict[str, str]:
+    """Return metadata of a file of tensors that says which model they are the parameters of.
+
+    What would be longer than 512 KiB, as a very large vocabulary is, is left out: the file is then
+    one of tensors alone.
+    """
+    fields = _map_numbers(_describe(spec, class_names, encoder), _write_integer)
+    text = json.dumps(fields, separators=(",", ":"))
+    return {DESCRIPTION: text} if len(text) <= DESCRIPTION_CHARACTERS_MAX else {}
+
+
+def decode_described(file: TensorFile) -> ModelDocument | None:
+    """Return the model in a file of tensors that says what it is, or None if it does not.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`decode_document`.
+    """
+    text = file.metadata.get(DESCRIPTION)
+    if text is None:
+        return None
+    document = read_json_object(text.encode(), "document")
+    spec, class_names, encoder = _read_description(document, DESCRIPTION_FIELDS)
+    state: State = {}
+    for name, tensor in file.tensors.items():
+        if tensor.dtype != np.int64:
+            raise make_file_refusal(f"tensors.{name}", "must hold int64 if the file says its spec")
+        state[name] = tensor.astype(np.int64, copy=False)
+    model = ModelDocument(spec, state, class_names, encoder)
+    _check_model(model)
+    return model
 
 
 def decode_document(data: bytes) -> ModelDocument:
@@ -105,10 +142,7 @@ def decode_document(data: bytes) -> ModelDocument:
         is in it. Whether the numbers can begin a model is the question of ``check_state``.
     """
     document = read_json_object(data, "document")
-    if document.get("format") != FORMAT or document.get("version") != VERSION:
-        raise make_file_refusal("document", f"must be of format {FORMAT}, version {VERSION}")
-    _check_fields("document", document, FIELDS)
-    spec = _read_spec(document["spec"])
+    spec, class_names, encoder = _read_description(document, FIELDS)
     given = document["tensors"]
     shapes = get_family(spec.family).shapes(spec)
     if type(given) is not dict or set(given) != set(shapes):
@@ -118,18 +152,49 @@ def decode_document(data: bytes) -> ModelDocument:
             f"a model of this spec has the tensors {sorted(shapes)}, found {str(found)[:200]}",
             field="document.tensors",
         )
+    model = ModelDocument(
+        spec,
+        {name: _read_tensor(name, given[name], shape) for name, shape in shapes.items()},
+        class_names,
+        encoder,
+    )
+    _check_model(model)
+    return model
+
+
+def _describe(
+    spec: ModelSpec, class_names: Sequence[str], encoder: Encoder | None
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "spec": {
+            "family": spec.family,
+            "layout": spec.layout,
+            "feature_count": spec.feature_count,
+            "class_count": spec.class_count,
+            "parameters": dict(spec.parameters),
+            "tensors": {name: list(shape) for name, shape in spec.tensors},
+        },
+        "class_names": list(class_names),
+        "encoder": encoder.to_fields() if encoder else None,
+    }
+
+
+def _read_description(
+    document: dict[str, Any], fields: tuple[str, ...]
+) -> tuple[ModelSpec, tuple[str, ...], Encoder | None]:
+    if document.get("format") != FORMAT or document.get("version") != VERSION:
+        raise make_file_refusal("document", f"must be of format {FORMAT}, version {VERSION}")
+    _check_fields("document", document, fields)
+    spec = _read_spec(document["spec"])
     names = document["class_names"]
     if type(names) is not list or not all(type(name) is str for name in names):
         raise make_file_refusal("document.class_names", "must be a list of text")
     encoder = document["encoder"]
-    model = ModelDocument(
-        spec,
-        {name: _read_tensor(name, given[name], shape) for name, shape in shapes.items()},
-        tuple(names),
-        None if encoder is None else decode_encoder(_check_lists("document.encoder", encoder)),
-    )
-    _check_model(model)
-    return model
+    if encoder is not None:
+        encoder = decode_encoder(_check_lists("document.encoder", encoder))
+    return spec, tuple(names), encoder
 
 
 def _check_model(model: ModelDocument) -> None:

@@ -13,7 +13,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from math import prod
@@ -30,6 +30,7 @@ __all__ = [
     "HEADER_BYTES_MAX",
     "Tensor",
     "TensorFile",
+    "cut_safetensors",
     "decode_npz",
     "decode_safetensors",
     "encode_npz",
@@ -47,6 +48,10 @@ FILE_BYTES_MAX: Final = 1 << 30
 DIMENSIONS_MAX: Final = 8
 ALIGNMENT: Final = 8
 LENGTH_BYTES: Final = 8
+NUMBER_BYTES: Final = 8
+PIECE_NUMBERS: Final = (1 << 20) // NUMBER_BYTES
+"""Numbers of a piece of a file: 1 MiB."""
+
 METADATA: Final = "__metadata__"
 SHOWN_CHARACTERS_MAX: Final = 64
 INTEGER_CHARACTERS_MAX: Final = 20
@@ -118,15 +123,23 @@ def encode_safetensors(state: State, metadata: Mapping[str, str] | None = None) 
         ``malformed_file`` for a name that the format cannot hold, ``too_large`` for a header that
         `decode_safetensors` would refuse.
     """
+    return b"".join(cut_safetensors(state, metadata))
+
+
+def cut_safetensors(state: State, metadata: Mapping[str, str] | None = None) -> Iterator[bytes]:
+    """Return the bytes of :func:`encode_safetensors` in pieces of at most 1 MiB.
+
+    The header is made, and refused, at once; numbers are copied only piece by piece, so that a
+    large model can be sent without a second copy of it.
+    """
     header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
-    parts, place = [], 0
+    place = 0
     for name in sorted(state):
         _check_name(name)
-        data = np.asarray(state[name], dtype="<i8", order="C").tobytes()
-        shape, offsets = list(state[name].shape), [place, place + len(data)]
-        header[name] = {"dtype": "I64", "shape": shape, "data_offsets": offsets}
-        parts.append(data)
-        place += len(data)
+        end = place + state[name].size * NUMBER_BYTES
+        shape = list(state[name].shape)
+        header[name] = {"dtype": "I64", "shape": shape, "data_offsets": [place, end]}
+        place = end
     try:
         text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError as error:
@@ -134,7 +147,7 @@ def encode_safetensors(state: State, metadata: Mapping[str, str] | None = None) 
     # Spaces up to a multiple of 8, so that the numbers can be read where they lie.
     text += b" " * (-len(text) % ALIGNMENT)
     _check_size("header", len(text), HEADER_BYTES_MAX)
-    return b"".join([len(text).to_bytes(LENGTH_BYTES, "little"), text, *parts])
+    return _cut_tensors(len(text).to_bytes(LENGTH_BYTES, "little") + text, state)
 
 
 def decode_safetensors(data: bytes) -> TensorFile:
@@ -255,6 +268,14 @@ def make_file_refusal(
     return InvalidInputError(
         "malformed_file", f"{field_name} {rule}", field=field_name, value=value, limit=limit
     )
+
+
+def _cut_tensors(header: bytes, state: State) -> Iterator[bytes]:
+    yield header
+    for name in sorted(state):
+        flat = np.asarray(state[name], order="C").reshape(-1)
+        for start in range(0, flat.size, PIECE_NUMBERS):
+            yield flat[start : start + PIECE_NUMBERS].astype("<i8", copy=False).tobytes()
 
 
 @dataclass(frozen=True, slots=True)

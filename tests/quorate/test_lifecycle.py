@@ -213,7 +213,7 @@ def test_classes_and_features_are_added(
 def test_parameters_from_elsewhere_are_uploaded_in_parts_and_checked(
     alice: quorate.Client, bob: quorate.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quorate.lifecycle.PART_NUMBERS", 8)
+    monkeypatch.setattr("quorate.model_transfer.PART_NUMBERS", 8)
     create(alice, "pretrained", family="softmax_regression")
     weights = np.zeros((3, FEATURE_COUNT + 1), dtype=np.int64)
     for label in range(3):
@@ -233,7 +233,7 @@ def test_parameters_from_elsewhere_are_uploaded_in_parts_and_checked(
     )
     assert str(1 << 44) in failure.transaction.message
     monkeypatch.undo()
-    monkeypatch.setattr("quorate.lifecycle.PART_NUMBERS", 8)
+    monkeypatch.setattr("quorate.model_transfer.PART_NUMBERS", 8)
     told: list[tuple[int, int]] = []
     for part in alice.lifecycle.uploaded("pretrained"):
         assert part["count"] <= 8
@@ -250,7 +250,7 @@ def test_parameters_from_elsewhere_are_uploaded_in_parts_and_checked(
 def test_an_upload_goes_on_where_it_stopped(
     alice: quorate.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quorate.lifecycle.PART_NUMBERS", 10)
+    monkeypatch.setattr("quorate.model_transfer.PART_NUMBERS", 10)
     create(
         alice,
         "outside",
