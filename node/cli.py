@@ -19,6 +19,7 @@ from node.cli_governance import (
     proposal_commands,
     validator_commands,
 )
+from node.cli_lifecycle import model_commands
 from node.cli_operations import config_commands, snapshot_commands
 from node.cli_options import (
     DEFAULT_URL,
@@ -44,7 +45,6 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
 )
 keys_commands = typer.Typer(help="Make and show keys.", no_args_is_help=True)
-model_commands = typer.Typer(help="Create and look at models.", no_args_is_help=True)
 transaction_commands = typer.Typer(help="Look at transactions.", no_args_is_help=True)
 application.add_typer(keys_commands, name="keys")
 application.add_typer(model_commands, name="model")
@@ -433,13 +433,16 @@ def predict(
     height: Annotated[
         int | None, typer.Option(help="Ask the model as it was at this height.")
     ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Ask this version, by number or alias.")
+    ] = None,
     url: Url = DEFAULT_URL,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Ask a model; free, needs no key."""
     from node.commands.models import predict as ask
 
-    ask(url, model, features, file, height, output)
+    ask(url, model, features, file, output, height=height, version=version)
 
 
 @application.command()

@@ -21,7 +21,13 @@ from node.commands.tables import (
 from node.commands.terminal import OutputFormat, print_answer, render_table
 from quorate.records import Model
 
-__all__ = ["claim_contribution", "contribute_file", "refund_contribution", "report_contribution"]
+__all__ = [
+    "claim_contribution",
+    "contribute_file",
+    "read_samples",
+    "refund_contribution",
+    "report_contribution",
+]
 
 BATCH_SAMPLES = 256
 """Samples of one transaction; each is judged alone, so the cut does not matter."""
@@ -33,7 +39,7 @@ def contribute_file(
     """Send every line of a CSV file, in as many transactions as needed."""
     done = []
     with open_client(url, key) as client:
-        features, labels = _read_samples(client.model(model), file)
+        features, labels = read_samples(client.model(model), file)
         starts = range(0, len(features), BATCH_SAMPLES)
         shown = track(
             starts,
@@ -61,8 +67,14 @@ def contribute_file(
     print_answer([asdict(each) for each in done], render_table(headings, rows), output)
 
 
-def _read_samples(model: Model, file: Path) -> tuple[list[Any], list[Any] | None]:
-    """Return the samples of a CSV file, and their last column where the model learns from it."""
+def read_samples(model: Model, file: Path) -> tuple[list[Any], list[Any] | None]:
+    """Return the samples of a CSV file, and their last column where the model learns from it.
+
+    Raises
+    ------
+    InvalidInputError
+        ``malformed`` or ``empty_batch``, naming file and line.
+    """
     if model.encoder.takes in ("texts", "categories"):
         cells = read_cells(file)
         rows = [row[:-1] for row in cells]

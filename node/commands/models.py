@@ -143,12 +143,16 @@ def predict(
     name: str,
     features: str | None,
     file: Path | None,
-    height: int | None,
     output: OutputFormat,
+    *,
+    height: int | None,
+    version: str | None,
 ) -> None:
     """Ask a model about one sample, or about every line of a CSV file."""
     if (features is None) == (file is None):
         raise fail("give either --features or --file", ExitCode.USAGE)
+    if height is not None and version is not None:
+        raise fail("give a --version or a --height, not both", ExitCode.USAGE)
     with Client(url) as client:
         rows: Any
         takes = client.model(name).encoder.takes
@@ -156,7 +160,7 @@ def predict(
             rows = read_texts(features, file, takes)
         else:
             rows = [read_row(features)] if features is not None else read_numbers(file or Path())
-        prediction = client.predict(name, rows, height=height)
+        prediction = client.predict(name, rows, version=version, height=height)
     text = _show_prediction(prediction)
     text += f"\nfrom version {prediction.version} at height {prediction.height}"
     print_answer(asdict(prediction), text, output)

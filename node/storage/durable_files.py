@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["make_folder", "sync_folder", "write_at"]
+__all__ = ["create_private_file", "make_folder", "sync_folder", "write_at"]
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
@@ -34,3 +34,23 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
     sync_folder(folder.parent)
+
+
+def create_private_file(path: Path, data: bytes) -> None:
+    """Write a new file that its owner alone can read, durably; leave none behind if that fails.
+
+    Raises
+    ------
+    FileExistsError
+        Nothing is written over.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink()
+        raise
+    sync_folder(path.parent)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import unicodedata
 import uuid
@@ -22,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from node.storage.durable_files import make_folder, sync_folder
+from node.storage.durable_files import create_private_file, make_folder, sync_folder
 from primitives.errors import InvalidInputError
 from primitives.keys import PrivateKey
 
@@ -168,7 +167,7 @@ def load_seed(path: Path, password: str | None = None) -> bytes:
 def _create(path: Path, text: str) -> None:
     """Write a new file that its owner alone can read; leave none behind if that fails."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        create_private_file(path, text.encode())
     except FileExistsError as error:
         raise InvalidInputError(
             "file_exists",
@@ -176,15 +175,6 @@ def _create(path: Path, text: str) -> None:
             field="file",
             value=str(path),
         ) from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        path.unlink()
-        raise
-    sync_folder(path.parent)
 
 
 def _read(path: Path) -> dict[str, Any]:
