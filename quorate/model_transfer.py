@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from quorate.model_files.document import ModelDocument
     from quorate.model_files.from_floats import Rounding
     from quorate.model_files.model_file import ModelFile
+    from quorate.model_files.tensors import Tensor
 
 __all__ = ["PART_NUMBERS", "ImportReport", "ModelTransfer", "Progress", "Submit"]
 
@@ -62,6 +63,15 @@ class ImportReport:
     transaction: Transaction
     roundings: tuple[Rounding, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeState:
+    """Parameters that a model can begin with, and what had to be done to them."""
+
+    state: ModelArrays
+    roundings: tuple[Rounding, ...]
+    notes: tuple[str, ...]
 
 
 class ModelTransfer:
@@ -237,8 +247,6 @@ class ModelTransfer:
             ``wrong_tensors``, ``parameter_out_of_range``, ``malformed_file``, ``unsupported``:
             nothing was sent.
         """
-        from quorate.model_files.from_floats import round_state
-
         file = _read_file(Path(path))
         known = self._get_model(model)
         if file.document is not None:
@@ -247,9 +255,9 @@ class ModelTransfer:
                 ("classes", file.document.class_names, known.class_names),
             ]
             _check_same(compared, model)
-        rounded = round_state(_make_model_spec(known), file.tensors, clamps=clamps)
-        finished = self.upload(model, rounded.state, progress)
-        return ImportReport(finished, rounded.report)
+        made = _make_state(_make_model_spec(known), file.tensors, clamps=clamps)
+        finished = self.upload(model, made.state, progress)
+        return ImportReport(finished, made.roundings, made.notes)
 
     def import_file(
         self,
@@ -280,20 +288,20 @@ class ModelTransfer:
             ``model_exists`` if a model of that name is another one or has learnt: nothing was sent.
         """
         from quorate.model_files.document import ModelDocument
-        from quorate.model_files.from_floats import round_state
 
         file = _read_file(Path(path))
         document = file.document
+        tensors: dict[str, Tensor]
         if document is None:
             # A number on its own, as some frameworks keep, is a tensor of one.
-            tensors = {key: np.atleast_1d(each) for key, each in file.tensors.items()}
-            shapes = {key: each.shape for key, each in tensors.items()}
+            tensors = {key: each.reshape(each.shape or (1,)) for key, each in file.tensors.items()}
+            shapes = {key: tuple(each.shape) for key, each in tensors.items()}
             document = ModelDocument(make_spec(EXTERNAL, "dense", 1, 0, None, shapes), {})
         else:
             tensors = dict(file.tensors)
-        rounded = round_state(document.spec, tensors, clamps=clamps)
-        finished = self._create(name, document, rounded.state, progress, settings)
-        return ImportReport(finished, rounded.report)
+        made = _make_state(document.spec, tensors, clamps=clamps)
+        finished = self._create(name, document, made.state, progress, settings)
+        return ImportReport(finished, made.roundings, made.notes)
 
     def import_estimator(
         self,
@@ -446,6 +454,22 @@ def _read_file(path: Path) -> ModelFile:
 
     ending = check_ending(path)
     return decode_model_file(path.read_bytes(), ending)
+
+
+def _make_state(spec: ModelSpec, tensors: Mapping[str, Tensor], *, clamps: bool) -> _MadeState:
+    """Return what a file holds as parameters that a model of a spec can begin with."""
+    from quorate.model_files.beginnings import begin_again
+    from quorate.model_files.from_floats import round_state
+
+    whole = {name: each for name, each in tensors.items() if each.dtype == np.int64}
+    notes: tuple[str, ...] = ()
+    given: Mapping[str, Any] = tensors
+    if len(whole) == len(tensors):
+        # Integers alone are what a model of the ledger left as; floats were trained elsewhere.
+        state = {name: each.astype(np.int64, copy=False) for name, each in whole.items()}
+        given, notes = begin_again(spec, state)
+    rounded = round_state(spec, given, clamps=clamps)
+    return _MadeState(rounded.state, rounded.report, notes)
 
 
 def _make_model_spec(model: Model) -> ModelSpec:
