@@ -55,6 +55,7 @@ class BlockModels:
         self._read_chunk = read_chunk
         self._ancestors = tuple(ancestors)
         self._load = load
+        self._loaded: dict[str, ModelArrays | None] = {}
         self._arrays: dict[str, ModelArrays] = {}
         self._created: set[str] = set()
         self._progress: dict[str, _Progress] = {}
@@ -76,7 +77,10 @@ class BlockModels:
         for layer in self._ancestors:
             if name in layer:
                 return layer[name]
-        return self._load(name)
+        # The store forgets large models when it reads others; a block asks for them in turns.
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
 
     def load_version(self, tensors: ModelTensors) -> ModelArrays:
         """Return the arrays of a version that the state holds the descriptor of; one's own."""

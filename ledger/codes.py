@@ -22,6 +22,7 @@ __all__ = [
     "INSUFFICIENT_BALANCE",
     "KEY_NOT_CURRENT",
     "MALFORMED",
+    "MODELS_FULL",
     "NONCE_GAP",
     "NONCE_USED",
     "OK",
@@ -57,6 +58,9 @@ NONCE_GAP: Final = "nonce_gap"
 FEE_TOO_LOW: Final = "fee_too_low"
 BLOCK_FULL: Final = "block_full"
 ACCOUNT_QUOTA_EXCEEDED: Final = "account_quota_exceeded"
+
+# Failed: the block reads or changes too many large models before it.
+MODELS_FULL: Final = "models_full"
 
 # Void when it is the fee, failed when it is the body.
 INSUFFICIENT_BALANCE: Final = "insufficient_balance"

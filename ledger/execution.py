@@ -7,12 +7,19 @@ any. The order of things around a body is `ledger.executor`'s affair.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ledger.block_models import CONTRIBUTED, BlockModels
-from ledger.codes import INSUFFICIENT_BALANCE
+from ledger.codes import INSUFFICIENT_BALANCE, MODELS_FULL
 from ledger.errors import MissingPayloadError, TransactionFailedError
 from ledger.model_records import ModelProgress
-from ledger.model_tensors import ModelArrays, ModelTensors
+from ledger.model_tensors import (
+    ModelArrays,
+    ModelTensors,
+    decode_model_tensors,
+    tensors_key,
+    total_bytes,
+)
 from ledger.parameters import Parameters
 from ledger.payload import Payload
 from ledger.schema import (
@@ -32,6 +39,12 @@ from primitives.errors import InvariantViolationError
 from primitives.header import BlockHeader
 
 __all__ = ["BlockExecution", "PayloadLookup"]
+
+MODEL_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Bytes of all models together that one block may read or change: twice the largest model.
+
+Each is read, copied and kept until the block is final, however little a transaction asks of it.
+"""
 
 PayloadLookup = Callable[[bytes], Payload | None]
 """Finds the payload of a transaction of this block, an ancestor or the final chain."""
@@ -63,6 +76,8 @@ class BlockExecution:
         self.state = state
         self.models = models
         self._find_payload = find_payload
+        self._opened: dict[str, int] = {}
+        self._opened_bytes = 0
         self._transaction: Transaction
 
     def start(self, transaction: Transaction) -> None:
@@ -141,15 +156,18 @@ class BlockExecution:
 
     def create_model(self, name: str, arrays: ModelArrays) -> None:
         """Give a new model its arrays; nothing may fail after this."""
+        self._make_room(name, total_bytes(arrays))
         self.models.create(name, arrays)
 
     def read_model(self, name: str, *, before_block: bool = False) -> ModelArrays:
         """Return a model's arrays as this block has left them so far, or as it found them."""
+        self._open(name)
         models = self.models
         return _existing(name, models.read_before(name) if before_block else models.read(name))
 
     def change_model(self, name: str) -> ModelArrays:
         """Return a model's arrays to be changed in place; nothing may fail after this."""
+        self._open(name)
         return _existing(name, self.models.change(name))
 
     def load_version(self, tensors: ModelTensors) -> ModelArrays:
@@ -157,12 +175,31 @@ class BlockExecution:
         return self.models.load_version(tensors)
 
     def replace_model(self, name: str, arrays: ModelArrays) -> None:
-        """Give a model other arrays."""
+        """Give a model other arrays; nothing may fail after this."""
+        self._make_room(name, total_bytes(arrays))
         self.models.replace(name, arrays)
 
     def note_progress(self, name: str, progress: ModelProgress, origin: int = CONTRIBUTED) -> None:
         """Say what the record of the model's next version shall state."""
         self.models.note_progress(name, progress, origin)
+
+    def _open(self, name: str) -> None:
+        """Make room for a model as it was before this block, unless that was done."""
+        tensors = self.state.get(tensors_key(name), decode_model_tensors)
+        if tensors is not None and name not in self._opened:
+            self._make_room(name, tensors.total_bytes)
+
+    def _make_room(self, name: str, size: int) -> None:
+        """Count a model's arrays towards what a block may hold; fails with ``models_full``."""
+        added = max(size - self._opened.get(name, 0), 0)
+        if self._opened_bytes + added > MODEL_BYTES_MAX:
+            raise TransactionFailedError(
+                MODELS_FULL,
+                f"{name!r} needs {added} bytes more, the block uses {self._opened_bytes} of the"
+                f" {MODEL_BYTES_MAX} that its models may take together; try again in another one",
+            )
+        self._opened[name] = self._opened.get(name, 0) + added
+        self._opened_bytes += added
 
     def _debit(self, account: AccountId, amount: int) -> None:
         if amount < 0:

@@ -115,6 +115,11 @@ class ModelTensors:
         return encode((self.version, [tensor.to_fields() for tensor in self.tensors]))
 
     @property
+    def total_bytes(self) -> int:
+        """Memory that the parameters take."""
+        return sum(prod(tensor.shape) for tensor in self.tensors) * ELEMENT_BYTES
+
+    @property
     def digest(self) -> bytes:
         """Hash of all parameters, whatever the version's number, 32 bytes."""
         fields = [tensor.to_fields() for tensor in self.tensors]

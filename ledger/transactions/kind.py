@@ -134,6 +134,8 @@ class ExecutionContext(StateReader, Protocol):
 
         Raises
         ------
+        TransactionFailedError
+            ``models_full``, before anything was done: the block holds too many large models.
         InvariantViolationError
             If the model has arrays already.
         """
@@ -149,6 +151,8 @@ class ExecutionContext(StateReader, Protocol):
 
         Raises
         ------
+        TransactionFailedError
+            ``models_full``, before anything was done.
         InvariantViolationError
             If there is no such model.
         """
@@ -162,6 +166,8 @@ class ExecutionContext(StateReader, Protocol):
 
         Raises
         ------
+        TransactionFailedError
+            ``models_full``, before anything was done.
         InvariantViolationError
             If there is no such model.
         """
@@ -184,6 +190,8 @@ class ExecutionContext(StateReader, Protocol):
 
         Raises
         ------
+        TransactionFailedError
+            ``models_full``, before anything was done.
         InvariantViolationError
             If there is no such model.
         """

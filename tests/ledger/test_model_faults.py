@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ledger import execution
 from ledger.admission import check_stateless
 from ledger.layout import chunk_count_key
 from ledger.model_policies import ModelPolicies
@@ -38,6 +39,7 @@ from tests.helpers.ledger import Chain, TestAccount, make_network, make_salt, ma
 from tests.ledger.test_contribution_transactions import describe
 
 OWNER, ALICE = make_network().accounts[:2]
+NAMES = ("one", "two", "one", "three")
 EXTERNAL = make_spec("external_tensors", "dense", 1, 0, tensors={"a": (8,)})
 
 
@@ -217,3 +219,27 @@ def test_judging_wide_or_dense_samples_fits_into_a_block() -> None:
         assert scene.send("show_validation", ShowValidation(name, 0), data).code == "ok"
         assert scene.send("evaluate_model", EvaluateModel(name, 0)).code == "ok"
     assert scene.send("show_validation", ShowValidation("none", 0), dense).code == "unknown_model"
+
+
+def test_block_holds_two_large_models_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen bytes each sufficed to have a hundred models of 128 MiB copied and kept."""
+    scene = Scene()
+    for name in ("one", "two", "three"):
+        scene.create(describe_external(name))
+    monkeypatch.setattr(execution, "MODEL_BYTES_MAX", 128)
+    change = make_update([0], [1])
+    codes = [
+        receipt.code
+        for receipt in scene.run(
+            *(scene.sign("update_tensors", UpdateTensors(name), change) for name in NAMES),
+            scene.sign("revert_model", RevertModel("three", 0)),
+            scene.sign("create_model", CreateModel(describe_external("four"))),
+        )
+    ]
+    assert codes == ["ok", "ok", "ok", "models_full", "models_full", "models_full"]
+    assert scene.send("update_tensors", UpdateTensors("three"), change).code == "ok"
+    assert scene.send("create_model", CreateModel(describe_external("four"))).code == "ok"
+    for name in ("one", "two", "three"):
+        state = scene.chain.store.load_model_state(name)
+        assert state is not None
+        assert int(state["a"][0]) == NAMES.count(name)
