@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.contribution_records import SAMPLES_MAX, contribution_key, decode_contribution
 from ledger.model_records import decode_model, model_key
@@ -29,7 +30,10 @@ from ml_runtime.samples import decode_batch, widen
 from ml_runtime.spec import ModelSpec
 from primitives.errors import CorruptStateError, InvalidInputError
 
-__all__ = ["Replay", "is_stored", "plan_replay"]
+__all__ = ["CONTRIBUTIONS_MAX", "Replay", "is_stored", "plan_replay"]
+
+CONTRIBUTIONS_MAX: Final = 4_096
+"""Contributions that are learnt again for one version: anybody may ask, and it takes minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def plan_replay(reader: LedgerReader, name: str, version: int) -> Replay:
     ------
     InvalidInputError
         ``unknown_version``; ``version_retired`` if the model keeps fewer versions, or none before
-        it is stored here.
+        it is stored here; ``too_large`` if too much was contributed since the nearest one.
     """
     record = _read_version(reader, name, version)
     if record is None:
@@ -116,6 +120,7 @@ def plan_replay(reader: LedgerReader, name: str, version: int) -> Replay:
         made = _read_version(reader, name, before)
         if made is None:
             break
+        _check_length(name, version, record.contributions - made.contributions)
         # What was in force in the snapshot that a store began with is read at its height.
         height = max(made.height, base_height)
         tensors = reader.read(tensors_key(name), decode_model_tensors, height)
@@ -130,13 +135,21 @@ def plan_replay(reader: LedgerReader, name: str, version: int) -> Replay:
     raise _retired(name, version, "has no older version stored here to begin with")
 
 
+def _check_length(name: str, version: int, contributions: int) -> None:
+    if contributions > CONTRIBUTIONS_MAX:
+        raise InvalidInputError(
+            "too_large",
+            f"between version {version} of {name!r} and the nearest one that is stored lie"
+            f" {contributions} contributions or more, above the limit {CONTRIBUTIONS_MAX}",
+            field="version",
+            value=contributions,
+            limit=CONTRIBUTIONS_MAX,
+        )
+
+
 def is_stored(reader: LedgerReader, tensors: ModelTensors) -> bool:
     """Say whether all chunks of a version are stored."""
-    return all(
-        reader.read_chunk(chunk) is not None
-        for tensor in tensors.tensors
-        for chunk in tensor.chunks
-    )
+    return all(reader.has_chunk(chunk) for tensor in tensors.tensors for chunk in tensor.chunks)
 
 
 def _read_version(reader: LedgerReader, name: str, version: int) -> ModelVersion | None:

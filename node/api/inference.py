@@ -3,12 +3,14 @@
 Decoded parameters are remembered by model and version, which never change; what is remembered of
 the tip is forgotten with the next block. Small requests are answered on the event loop, where a
 switch of threads would cost more than the work; larger ones in a few threads of their own, so that
-they cannot crowd out the small ones.
+they cannot crowd out the small ones. What takes longer, to compute an old version again above all,
+waits in a short queue for one more thread, so that it cannot crowd out predictions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,7 +20,6 @@ from ledger.cache import BoundedCache
 from ledger.model_records import ModelDescription, decode_model, model_key
 from ledger.model_tensors import (
     ModelArrays,
-    ModelTensors,
     decode_model_tensors,
     decode_model_version,
     model_version_key,
@@ -43,6 +44,9 @@ __all__ = ["Inference", "OpenedModel"]
 CACHE_BYTES = 256 * 1024 * 1024
 TIP_MODELS_MAX = 1_024
 THREADS_MAX = 2
+
+WAITING_MAX = 8
+"""Replays, comparisons and draws that wait for their turn; more are refused."""
 
 INLINE_BODY_BYTES_MAX = 64 * 1024
 """Longer bodies are parsed in a thread: this much JSON takes about a millisecond."""
@@ -89,10 +93,12 @@ class Inference:
         self._versions: BoundedCache[tuple[bytes, str, int], LoadedModel] = BoundedCache(
             CACHE_BYTES, lambda loaded: total_bytes(loaded.state)
         )
-        self._at_tip: BoundedCache[str, OpenedModel] = BoundedCache(TIP_MODELS_MAX)
+        self._at_tip = _make_tip_cache()
         self._tip_id = b""
         self._loading = anyio.Lock()
         self._threads = anyio.CapacityLimiter(THREADS_MAX)
+        self._aside = anyio.Lock()
+        self._aside_thread = anyio.CapacityLimiter(1)
 
     async def open(
         self, follower: Follower, name: str, version: int | None, height: int | None
@@ -119,7 +125,7 @@ class Inference:
         tip = follower.tip
         if version is None and height is None:
             if self._tip_id != tip.block_id:
-                self._at_tip = BoundedCache(TIP_MODELS_MAX)
+                self._at_tip = _make_tip_cache()
                 self._tip_id = tip.block_id
             opened = self._at_tip.get(name)
             if opened is None:
@@ -174,27 +180,68 @@ class Inference:
         # One at a time: many requests for a new version then read its parameters once.
         async with self._loading:
             known = self._versions.get(key)
-            if known is None:
-                state = await self._load_state(ledger, name, tensors, height)
-                description = model.description
-                family = get_family(description.spec.family)
-                await self._in_thread(lambda: load_kernels_of(family, description.spec))
-                known = LoadedModel(description, family, tensors.version, state)
-                self._versions.put(key, known)
-        return known
+            if known is not None:
+                return known
+            if await self._in_thread(lambda: is_stored(ledger, tensors)):
+                state = await self._in_thread(lambda: ledger.load_model_state(name, height)) or {}
+                spec = model.description.spec
+                family = get_family(spec.family)
+                await self._in_thread(lambda: load_kernels_of(family, spec))
+                return self._keep(key, model.description, state)
+        # Others must not wait for this: it takes as long as learning did.
+        async with self._wait_aside():
+            known = self._versions.get(key)
+            if known is not None:
+                return known
+            state = await self._learn_again(ledger, name, tensors.version)
+            return self._keep(key, model.description, state)
 
-    async def _load_state(
-        self, ledger: LedgerReader, name: str, tensors: ModelTensors, height: int
-    ) -> ModelArrays:
-        """Return the parameters of a version, from the store or learnt again."""
-        if is_stored(ledger, tensors):
-            return await self._in_thread(lambda: ledger.load_model_state(name, height)) or {}
-        replay = await self._in_thread(lambda: plan_replay(ledger, name, tensors.version))
+    def _keep(
+        self, key: tuple[bytes, str, int], description: ModelDescription, state: ModelArrays
+    ) -> LoadedModel:
+        loaded = LoadedModel(description, get_family(description.spec.family), key[2], state)
+        self._versions.put(key, loaded)
+        return loaded
+
+    async def _learn_again(self, ledger: LedgerReader, name: str, version: int) -> ModelArrays:
+        """Return parameters that are not stored any more."""
+        limiter = self._aside_thread
+        replay = await anyio.to_thread.run_sync(
+            lambda: plan_replay(ledger, name, version), limiter=limiter
+        )
         payloads = await fetch_payloads(replay, self._fetch_payload)
-        return await self._in_thread(lambda: replay.run(payloads))
+        return await anyio.to_thread.run_sync(lambda: replay.run(payloads), limiter=limiter)
+
+    async def run_aside(self, work: Callable[[], Result]) -> Result:
+        """Do what takes long where predictions do not wait for it.
+
+        Raises
+        ------
+        InvalidInputError
+            ``too_many_requests``: too much of that waits already.
+        """
+        async with self._wait_aside():
+            return await anyio.to_thread.run_sync(work, limiter=self._aside_thread)
+
+    @asynccontextmanager
+    async def _wait_aside(self) -> AsyncIterator[None]:
+        if self._aside.statistics().tasks_waiting >= WAITING_MAX:
+            raise InvalidInputError(
+                "too_many_requests",
+                f"{WAITING_MAX} replays, comparisons and draws wait already",
+                limit=WAITING_MAX,
+            )
+        async with self._aside:
+            yield
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+
+def _make_tip_cache() -> BoundedCache[str, OpenedModel]:
+    """Return a memory for what answers at the tip: so many models, and so many bytes of them."""
+    least = CACHE_BYTES // TIP_MODELS_MAX
+    return BoundedCache(CACHE_BYTES, lambda opened: max(total_bytes(opened.loaded.state), least))
 
 
 def _find_height(ledger: LedgerReader, name: str, version: int) -> int:

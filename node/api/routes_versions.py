@@ -169,7 +169,9 @@ async def diff_versions(
         model=name,
         first=numbers[0],
         second=numbers[1],
-        tensors=[_compare(each, before, after) for each in sorted(after)],
+        tensors=await service.inference.run_aside(
+            lambda: [_compare(each, before, after) for each in sorted(after)]
+        ),
     )
 
 
@@ -241,7 +243,10 @@ async def draw_samples(
     family = get_family(spec.family)
     if not isinstance(family, GaussianMixture):
         raise InvalidInputError("unsupported", f"{family.name} generates no samples")
-    drawn = family.generate(spec, opened.loaded.state, bytes.fromhex(seed), count)
+    state = opened.loaded.state
+    drawn = await service.inference.run_aside(
+        lambda: family.generate(spec, state, bytes.fromhex(seed), count)
+    )
     return SampleView(model=name, version=number, seed=seed, samples=drawn.tolist())
 
 
@@ -249,10 +254,9 @@ def _compare(name: str, before: ModelArrays, after: ModelArrays) -> TensorDiffer
     second = after[name]
     first = np.zeros_like(second)
     known = before[name]
-    if known.ndim == second.ndim:
-        # A model that grew has the old numbers in the corner of the new ones.
-        corner = tuple(slice(0, length) for length in known.shape)
-        first[corner] = known
+    # A model that grew has the old numbers in the corner of the new ones.
+    corner = tuple(slice(0, min(each)) for each in zip(known.shape, second.shape, strict=True))
+    first[corner] = known[corner]
     changes = np.abs(second - first)
     changed = int(np.count_nonzero(changes))
     return TensorDifference(

@@ -27,6 +27,9 @@ FetchPayload = Callable[[bytes], Awaitable[Payload | None]]
 
 NUMBER = re.compile("[0-9]{1,19}", re.ASCII)
 ATTEMPTS_MAX = 50
+PAYLOAD_BYTES_MAX = 256 * 1024 * 1024
+"""Payloads of one replay, which are in memory together."""
+
 PAUSE_S = 0.2
 
 
@@ -72,8 +75,14 @@ async def fetch_payloads(replay: Replay, fetch: FetchPayload) -> dict[bytes, byt
     """Return the payloads that a replay needs, as far as the node holds them.
 
     The node answers so many a second only; what it puts off is asked for again.
+
+    Raises
+    ------
+    InvalidInputError
+        ``too_large``: they would not fit into memory; ``too_many_requests`` for too long.
     """
     found: dict[bytes, bytes] = {}
+    left = PAYLOAD_BYTES_MAX
     for transaction_id in replay.transaction_ids:
         for attempt in range(ATTEMPTS_MAX):
             try:
@@ -85,5 +94,15 @@ async def fetch_payloads(replay: Replay, fetch: FetchPayload) -> dict[bytes, byt
                 continue
             if payload is not None:
                 found[transaction_id] = payload.data
+                left -= len(payload.data)
             break
+        if left < 0:
+            raise InvalidInputError(
+                "too_large",
+                f"version {replay.version} of {replay.name!r} needs more than {PAYLOAD_BYTES_MAX}"
+                " bytes of contributions to be learnt again",
+                field="version",
+                value=replay.version,
+                limit=PAYLOAD_BYTES_MAX,
+            )
     return found

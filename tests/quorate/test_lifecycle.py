@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import numpy as np
 import pytest
 
@@ -10,6 +11,8 @@ import quorate
 from ledger.cache import BoundedCache
 from ml_runtime.fixed_point import ONE
 from ml_runtime.registry import FAMILIES
+from node.api import inference
+from primitives.errors import InvalidInputError
 from quorate.errors import RefusedError, TransactionFailedError
 from tests.helpers import learning
 from tests.helpers.api import ApiScene, run_api
@@ -185,6 +188,47 @@ def test_old_versions_are_computed_again_from_their_checkpoint(
     assert refused.value.code == "version_retired"
 
 
+def test_predictions_do_not_wait_for_old_versions(
+    alice: quorate.Client, scene: ApiScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked for an old version held the lock that every new version is read under."""
+    policies = quorate.Policies(checkpoint_interval=64)
+    create(alice, "patient", family="softmax_regression", policies=policies)
+    rows, labels = make_rows(60)
+    for number in range(6):
+        part = slice(5 * number, 5 * number + 5)
+        alice.contribute("patient", rows[part], labels[part])
+
+    async def wait_for_ever(_: bytes) -> None:
+        await anyio.sleep_forever()
+
+    follower = scene.service.follower
+    busy = inference.Inference(wait_for_ever)
+
+    async def ask() -> int:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(1 + inference.WAITING_MAX):
+                tasks.start_soon(busy.open, follower, "patient", 1, None)
+            await anyio.wait_all_tasks_blocked()
+            while busy._aside.statistics().tasks_waiting < inference.WAITING_MAX:
+                await anyio.wait_all_tasks_blocked()
+            with pytest.raises(InvalidInputError, match="wait already"):
+                await busy.open(follower, "patient", 2, None)
+            with anyio.fail_after(20):
+                opened = await busy.open(follower, "patient", None, None)
+            tasks.cancel_scope.cancel()
+        return opened.loaded.version
+
+    assert scene.call(ask) == 6
+    for limit in ("ledger.version_replay.CONTRIBUTIONS_MAX", "PAYLOAD_BYTES_MAX"):
+        place = limit if "." in limit else f"node.api.version_access.{limit}"
+        with monkeypatch.context() as patch:
+            patch.setattr(place, 2)
+            with pytest.raises(RefusedError) as refused:
+                alice.predict("patient", rows, version=3)
+        assert refused.value.code == "too_large"
+
+
 def test_classes_and_features_are_added(
     alice: quorate.Client, bob: quorate.Client, scene: ApiScene
 ) -> None:
@@ -199,6 +243,10 @@ def test_classes_and_features_are_added(
     expect_failure("cannot_grow", lambda: alice.lifecycle.extend("growing", feature_count=5))
     grown = alice.lifecycle.extend("growing", class_names=["up"], feature_count=FEATURE_COUNT + 1)
     assert grown.result == {"class_count": 4, "feature_count": FEATURE_COUNT + 1}
+    # A smaller version compared with a larger one, and the other way round.
+    for first, second, numbers in ((1, 2, 28), (2, 1, 18)):
+        sums = alice.lifecycle.diff("growing", first, second)["tensors"][1]
+        assert (sums["tensor"], sums["numbers"], sums["changed"]) == ("sums", numbers, 0)
     wide = np.zeros((5, FEATURE_COUNT + 1))
     wide[:, -1] = 2
     alice.contribute("growing", wide, ["up"] * 5)
