@@ -7,7 +7,6 @@ interrupted upload need not send again. Formats and estimators are the matter of
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.model_tensors import ModelArrays, chunk_arrays
-from ledger.payload import SALT_BYTES, Payload
+from ledger.payload import Payload
 from ml_runtime.spec import ModelSpec, make_spec
 from primitives.codec import Encodable
 from primitives.errors import InvalidInputError
+from primitives.hashing import Tag, tagged_hash
 from quorate import bodies
 from quorate.connection import Connection
 from quorate.errors import NotFoundError, WrongDigestError
@@ -202,8 +202,7 @@ class ModelTransfer:
     ) -> Transaction:
         """Put parameters that were trained elsewhere into a model; goes on where it stopped.
 
-        What is there already is not sent again. If it turns out to have been of other parameters,
-        which shows in the digest of the new version, all of it is sent once more.
+        What is there already is not sent again; what is there and differs is replaced.
 
         Parameters
         ----------
@@ -217,11 +216,23 @@ class ModelTransfer:
             ``parameter_out_of_range`` with the bound, ``wrong_tensors``, and so on; what was sent
             stays on the ledger until an upload succeeds.
         """
-        there = {(part["tensor"], part["start"], part["count"]) for part in self.uploaded(model)}
-        finished = self._send_parts(model, tensors, there, progress)
-        if there and not self._is_version_made_of(model, finished, tensors):
-            finished = self._send_parts(model, tensors, set(), progress)
-        return finished
+        there = {
+            (part["tensor"], part["start"], part["count"]): part["transaction_id"]
+            for part in self.uploaded(model)
+        }
+        total = sum(int(array.size) for array in tensors.values())
+        done = 0
+        for name, array in tensors.items():
+            flat = np.ascontiguousarray(array, dtype=np.int64).reshape(-1)
+            for start in range(0, flat.size, PART_NUMBERS):
+                part = flat[start : start + PART_NUMBERS]
+                payload = _wrap_part(part.astype("<i8").tobytes())
+                if not self._is_payload_of(there.get((name, start, part.size)), payload):
+                    self._submit(bodies.UPLOAD_PART, [model, name, start], payload)
+                done += int(part.size)
+                if progress is not None:
+                    progress(done, total)
+        return self._submit(bodies.FINISH_UPLOAD, [model], None)
 
     def upload_file(
         self,
@@ -393,38 +404,23 @@ class ModelTransfer:
                 )
         return self.upload(name, state, progress)
 
-    def _send_parts(
-        self,
-        model: str,
-        tensors: Mapping[str, NDArray[Any]],
-        there: set[tuple[str, int, int]],
-        progress: Progress | None,
-    ) -> Transaction:
-        total = sum(int(array.size) for array in tensors.values())
-        done = 0
-        for name, array in tensors.items():
-            flat = np.ascontiguousarray(array, dtype=np.int64).reshape(-1)
-            for start in range(0, flat.size, PART_NUMBERS):
-                part = flat[start : start + PART_NUMBERS]
-                if (name, start, part.size) not in there:
-                    data = Payload(os.urandom(SALT_BYTES), part.astype("<i8").tobytes())
-                    self._submit(bodies.UPLOAD_PART, [model, name, start], data)
-                done += int(part.size)
-                if progress is not None:
-                    progress(done, total)
-        return self._submit(bodies.FINISH_UPLOAD, [model], None)
+    def _is_payload_of(self, transaction_id: str | None, payload: Payload) -> bool:
+        """Say whether a transaction brought just this; what the node does not know did not."""
+        if transaction_id is None:
+            return False
+        try:
+            sent = self._connection.get(f"/api/v1/transactions/{transaction_id}")
+        except NotFoundError:
+            return False
+        return bool(sent["payload_commitment"] == payload.commitment.hex())
 
-    def _is_version_made_of(
-        self, model: str, finished: Transaction, tensors: Mapping[str, NDArray[Any]]
-    ) -> bool:
-        """Say whether the version that an upload made, or a later one, has these parameters."""
-        arrays = {
-            name: np.ascontiguousarray(array, dtype=np.int64) for name, array in tensors.items()
-        }
-        digest = _compute_digest(arrays)
-        page = self._connection.get(f"/api/v1/models/{model}/versions", {"limit": VERSIONS_ASKED})
-        made = [item for item in page["items"] if item["height"] >= (finished.height or 0)]
-        return any(item["digest"] == digest for item in made)
+
+def _wrap_part(data: bytes) -> Payload:
+    """Return a part of an upload, by whose commitment a later call knows the same numbers.
+
+    There is nothing to hide: parameters are public once they are in force.
+    """
+    return Payload(tagged_hash(Tag.CHUNK, data), data)
 
 
 def _compute_digest(arrays: ModelArrays) -> str:

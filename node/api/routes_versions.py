@@ -83,6 +83,7 @@ class UploadedPartView(BaseModel):
     tensor: str
     start: int
     count: int
+    transaction_id: str = Field(description="Whose payload they are.")
 
 
 class UploadView(BaseModel):
@@ -188,7 +189,12 @@ async def get_upload(service: Service, name: ModelNamePath) -> UploadView:
     upload = ledger.read(upload_key(name), decode_upload) or ModelUpload()
     return UploadView(
         items=[
-            UploadedPartView(tensor=part.tensor, start=part.start, count=part.count)
+            UploadedPartView(
+                tensor=part.tensor,
+                start=part.start,
+                count=part.count,
+                transaction_id=part.transaction_id.hex(),
+            )
             for part in upload.parts
         ]
     )
