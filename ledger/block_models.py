@@ -1,8 +1,12 @@
-"""The models of a block under execution: arrays cloned on the first change, hashed at the end."""
+"""The models of a block under execution: tensors cloned before they change, hashed at the end.
+
+A tensor that nobody sets out to change stays the very array of the version before, in memory and in
+comparisons: a small update of a large model costs what it touches.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ledger.model_records import ModelProgress, decode_model, model_key
@@ -57,6 +61,8 @@ class BlockModels:
         self._load = load
         self._loaded: dict[str, ModelArrays | None] = {}
         self._arrays: dict[str, ModelArrays] = {}
+        # Tensors of a model in `_arrays` that still are those of the version before.
+        self._shared: dict[str, set[str]] = {}
         self._created: set[str] = set()
         self._progress: dict[str, _Progress] = {}
         self.is_touched = False
@@ -96,15 +102,28 @@ class BlockModels:
         self._progress[name] = _Progress(ModelProgress(0), 0)
         self.is_touched = True
 
-    def change(self, name: str) -> ModelArrays | None:
-        """Return a model's arrays to be changed in place, or None if there is no such model."""
+    def change(self, name: str, tensors: Iterable[str] | None = None) -> ModelArrays | None:
+        """Return a model's arrays to be changed in place, or None if there is no such model.
+
+        Parameters
+        ----------
+        name : of the model.
+        tensors : those that will be changed, all of them if left out. The others must not be
+            written to: they belong to the version before.
+        """
         arrays = self._arrays.get(name)
         if arrays is None:
             before = self.read_before(name)
             if before is None:
                 return None
-            arrays = {key: array.copy() for key, array in before.items()}
+            arrays = dict(before)
             self._arrays[name] = arrays
+            self._shared[name] = set(before)
+        shared = self._shared.get(name, set())
+        for tensor in list(arrays) if tensors is None else tensors:
+            if tensor in shared:
+                arrays[tensor] = arrays[tensor].copy()
+                shared.remove(tensor)
         self.is_touched = True
         return arrays
 
@@ -114,6 +133,7 @@ class BlockModels:
             raise InvariantViolationError(f"model {name} has no parameters yet")
         check_arrays(arrays)
         self._arrays[name] = arrays
+        self._shared.pop(name, None)
         self.is_touched = True
 
     def note_progress(self, name: str, progress: ModelProgress, origin: int) -> None:

@@ -6,7 +6,7 @@ any. The order of things around a body is `ledger.executor`'s affair.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from ledger.block_models import CONTRIBUTED, BlockModels
@@ -165,10 +165,10 @@ class BlockExecution:
         models = self.models
         return _existing(name, models.read_before(name) if before_block else models.read(name))
 
-    def change_model(self, name: str) -> ModelArrays:
-        """Return a model's arrays to be changed in place; nothing may fail after this."""
+    def change_model(self, name: str, tensors: Iterable[str] | None = None) -> ModelArrays:
+        """Return arrays of which those named, or all, may be changed; nothing may fail after."""
         self._open(name)
-        return _existing(name, self.models.change(name))
+        return _existing(name, self.models.change(name, tensors))
 
     def load_version(self, tensors: ModelTensors) -> ModelArrays:
         """Return the arrays of a pinned version."""

@@ -236,7 +236,8 @@ def chunk_arrays(
 
     Notes
     -----
-    Comparing memory is ten times as fast as hashing it, so unchanged chunks keep their hashes.
+    Comparing memory is ten times as fast as hashing it, so unchanged chunks keep their hashes. An
+    array that is the very one of the version before is not even compared.
     """
     tensors = []
     described = {} if previous is None else {tensor.name: tensor for tensor in previous[0].tensors}
@@ -244,6 +245,9 @@ def chunk_arrays(
         flat = arrays[name].reshape(-1)
         before = described.get(name)
         known = None if before is None or previous is None else (before, previous[1][name])
+        if known is not None and known[1] is arrays[name]:
+            tensors.append(known[0])
+            continue
         hashes = _chunk_hashes(flat, known, chunks)
         tensors.append(TensorDescriptor(name, arrays[name].shape, hashes))
     return ModelTensors(version, tuple(tensors))
@@ -283,21 +287,24 @@ def _chunk_hashes(
 
 
 def _load_array(tensor: TensorDescriptor, read_chunk: ChunkReader) -> NDArray[np.int64]:
-    parts = []
+    size = prod(tensor.shape) * ELEMENT_BYTES
+    # A shape that the chunks cannot fill must not make us ask for that much memory.
+    room = np.empty(min(size, len(tensor.chunks) * CHUNK_BYTES), dtype=np.uint8)
+    found = 0
     for chunk_hash in tensor.chunks:
         data = read_chunk(chunk_hash)
         if data is None:
             raise CorruptStateError(f"chunk {chunk_hash.hex()} is missing")
         if tagged_hash(Tag.CHUNK, data) != chunk_hash:
             raise CorruptStateError(f"chunk {chunk_hash.hex()} does not have that hash")
-        parts.append(data)
-    joined = b"".join(parts)
-    if len(joined) != prod(tensor.shape) * ELEMENT_BYTES:
-        raise CorruptStateError(
-            f"tensor {tensor.name!r} of shape {tensor.shape} has {len(joined)} bytes"
-        )
-    # The copy is writable and in the machine's own byte order.
-    return np.frombuffer(joined, dtype=_ELEMENT_TYPE).astype(np.int64).reshape(tensor.shape)
+        # Into its place at once: a large tensor is in memory once, not as parts and whole.
+        if found + len(data) <= len(room):
+            room[found : found + len(data)] = np.frombuffer(data, dtype=np.uint8)
+        found += len(data)
+    if found != size:
+        raise CorruptStateError(f"tensor {tensor.name!r} of shape {tensor.shape} has {found} bytes")
+    # In the machine's own byte order, which most often is the same.
+    return room.view(_ELEMENT_TYPE).astype(np.int64, copy=False).reshape(tensor.shape)
 
 
 def _read_tensor(value: Value) -> TensorDescriptor:

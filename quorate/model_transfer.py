@@ -45,8 +45,6 @@ PART_NUMBERS: Final = 60_000
 LATEST: Final = "latest"
 EXTERNAL: Final = "external_tensors"
 
-VERSIONS_ASKED: Final = 20
-"""Versions in which that of an upload is looked for, should others have followed at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ A newcomer adds a kind by writing a class of this shape in a file of its family 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from ledger.block_models import CONTRIBUTED
@@ -158,11 +158,18 @@ class ExecutionContext(StateReader, Protocol):
         """
         ...
 
-    def change_model(self, name: str) -> ModelArrays:
-        """Return a model's arrays to be changed in place; cloned once per block.
+    def change_model(self, name: str, tensors: Iterable[str] | None = None) -> ModelArrays:
+        """Return a model's arrays to be changed in place; each is cloned once per block.
 
         Nothing may fail after the first call: a `TransactionFailedError` from here on stops the
         node. So check everything, move the money, and train last.
+
+        Parameters
+        ----------
+        name
+            Of the model.
+        tensors
+            Those that will be changed, all of them if left out; the others must not be written to.
 
         Raises
         ------

@@ -266,7 +266,7 @@ class UpdateTensorsKind:
                     f"the model has {_describe(shapes)}, not {tensor!r} up to {int(places[-1])}",
                 )
         _note(context, model, UPDATED)
-        state = context.change_model(body.model)
+        state = context.change_model(body.model, [tensor for tensor, _, _ in changes])
         for tensor, places, amounts in changes:
             add_update(state, tensor, places, amounts)
         return [sum(len(places) for _, places, _ in changes)]
@@ -293,10 +293,13 @@ def _assemble(
             raise TransactionFailedError(
                 "incomplete_upload", f"{there} of the {prod(shape)} numbers of {name!r} are there"
             )
-        # Parts ascend and do not overlap, so as many numbers as there are places fill them all.
-        data = [context.read_payload(part.transaction_id) for part in parts[name]]
-        numbers = np.frombuffer(b"".join(data), dtype="<i8").astype(np.int64)
-        state[name] = np.ascontiguousarray(numbers.reshape(shape))
+        # Parts do not overlap, so as many numbers as there are places fill them all. Each goes into
+        # its place at once: a large tensor is in memory once, not as parts and whole.
+        numbers = np.empty(prod(shape), dtype=np.int64)
+        for part in parts[name]:
+            data = context.read_payload(part.transaction_id)
+            numbers[part.start : part.start + part.count] = np.frombuffer(data, dtype="<i8")
+        state[name] = numbers.reshape(shape)
     return state
 
 
