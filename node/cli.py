@@ -425,6 +425,7 @@ def contribute(
 @handles_problems
 def predict(
     model: Model,
+    *,
     features: Annotated[
         str | None,
         typer.Option("--features", "-f", help="One sample: numbers separated by commas."),

@@ -51,6 +51,7 @@ def model_alias(
         str | None,
         typer.Argument(help="Version that gets the name, by number or name.", show_default=False),
     ] = None,
+    *,
     remove: Annotated[bool, typer.Option("--remove", help="Take the name away.")] = False,
     url: Url = DEFAULT_URL,
     output: Output = OutputFormat.TEXT,
