@@ -46,7 +46,6 @@ LATEST: Final = "latest"
 EXTERNAL: Final = "external_tensors"
 
 
-
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """What became of parameters that were brought into a model.
