@@ -18,7 +18,6 @@ from ledger.layout import (
     TIP_KEY,
     block_id_key,
     block_key,
-    chunk_count_key,
     chunk_key,
     envelopes_key,
     epoch_end_key,
@@ -293,10 +292,6 @@ class LedgerReader:
     def read_chunk(self, chunk_hash: bytes) -> bytes | None:
         """Return a chunk of a tensor, or None if it is not stored any more."""
         return self._values.get(chunk_key(chunk_hash))
-
-    def has_chunk(self, chunk_hash: bytes) -> bool:
-        """Say whether a chunk is stored: then it has a count (ledger/chunk_keeper.py)."""
-        return self._values.get(chunk_count_key(chunk_hash)) is not None
 
     def _require(self, key: bytes) -> bytes:
         value = self._values.get(key)

@@ -149,7 +149,11 @@ def _check_length(name: str, version: int, contributions: int) -> None:
 
 def is_stored(reader: LedgerReader, tensors: ModelTensors) -> bool:
     """Say whether all chunks of a version are stored."""
-    return all(reader.has_chunk(chunk) for tensor in tensors.tensors for chunk in tensor.chunks)
+    return all(
+        reader.read_chunk(chunk) is not None
+        for tensor in tensors.tensors
+        for chunk in tensor.chunks
+    )
 
 
 def _read_version(reader: LedgerReader, name: str, version: int) -> ModelVersion | None:
