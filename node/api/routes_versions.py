@@ -38,6 +38,9 @@ __all__ = ["router"]
 EVALUATIONS_MAX = 1_000
 SEED_CHARACTERS = 64
 
+NUMBERS_DRAWN_MAX = 1 << 20
+"""Numbers of all samples of an answer: anybody may ask, and a sample may have a million."""
+
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 
 VersionName = Annotated[
@@ -207,11 +210,12 @@ async def get_upload(service: Service, name: ModelNamePath) -> UploadView:
     responses=problem_responses("unknown_model", "not_ready"),
 )
 async def list_evaluations(service: Service, name: ModelNamePath) -> EvaluationList:
-    """Return the pieces of the validation set and every judgement, oldest first."""
+    """Return the pieces of the validation set and the newest judgements, oldest first."""
     ledger = service.ledger
     find_model(ledger, name, None)
     known = ledger.read(validation_key(name), decode_validation) or ValidationSet()
-    found = ledger.scan(evaluation_prefix(name), limit=EVALUATIONS_MAX)
+    # Anybody may ask for evaluations, so old ones must not keep new ones from being seen.
+    found = ledger.scan(evaluation_prefix(name), limit=EVALUATIONS_MAX, reverse=True)
     pieces = [
         PieceView(
             piece=number,
@@ -223,7 +227,10 @@ async def list_evaluations(service: Service, name: ModelNamePath) -> EvaluationL
     ]
     return EvaluationList(
         pieces=pieces,
-        items=[_make_evaluation(int.from_bytes(key[-8:], "big"), value) for key, value in found],
+        items=[
+            _make_evaluation(int.from_bytes(key[-8:], "big"), value)
+            for key, value in reversed(found)
+        ],
     )
 
 
@@ -232,7 +239,13 @@ async def list_evaluations(service: Service, name: ModelNamePath) -> EvaluationL
     operation_id="draw_samples",
     summary="Samples drawn from a mixture",
     responses=problem_responses(
-        "unknown_model", "unknown_version", "not_learnt", "unsupported", "not_ready"
+        "unknown_model",
+        "unknown_version",
+        "not_learnt",
+        "unsupported",
+        "too_large",
+        "too_many_requests",
+        "not_ready",
     ),
 )
 async def draw_samples(
@@ -249,6 +262,14 @@ async def draw_samples(
     family = get_family(spec.family)
     if not isinstance(family, GaussianMixture):
         raise InvalidInputError("unsupported", f"{family.name} generates no samples")
+    if count * spec.feature_count > NUMBERS_DRAWN_MAX:
+        raise InvalidInputError(
+            "too_large",
+            f"{count} samples of {spec.feature_count} numbers are more than {NUMBERS_DRAWN_MAX}",
+            field="count",
+            value=count,
+            limit=NUMBERS_DRAWN_MAX // spec.feature_count,
+        )
     state = opened.loaded.state
     drawn = await service.inference.run_aside(
         lambda: family.generate(spec, state, bytes.fromhex(seed), count)

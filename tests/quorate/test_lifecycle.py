@@ -11,7 +11,7 @@ import quorate
 from ledger.cache import BoundedCache
 from ml_runtime.fixed_point import ONE
 from ml_runtime.registry import FAMILIES
-from node.api import inference
+from node.api import inference, routes_versions
 from primitives.errors import InvalidInputError
 from quorate.errors import RefusedError, TransactionFailedError
 from tests.helpers import learning
@@ -86,7 +86,9 @@ def test_numbers_are_learnt_and_predicted(
         alice.contribute(name, rows[:1], [float("nan")])
 
 
-def test_groups_and_outliers_need_no_labels(alice: quorate.Client) -> None:
+def test_groups_and_outliers_need_no_labels(
+    alice: quorate.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows, labels = make_rows(120)
     grouping = {"groups": 3, "seed_samples": 60}
     create(alice, "piles", family="k_means", class_names=(), parameters=grouping)
@@ -110,6 +112,10 @@ def test_groups_and_outliers_need_no_labels(alice: quorate.Client) -> None:
     assert shown["version"] == drawn.result["version"]
     assert np.abs(np.mean(shown["samples"], axis=0) / ONE - rows.mean(axis=0)).max() < 0.5
     expect_failure("unsupported", lambda: alice.lifecycle.draw_samples("piles", 1))
+    monkeypatch.setattr(routes_versions, "NUMBERS_DRAWN_MAX", 50 * FEATURE_COUNT - 1)
+    with pytest.raises(RefusedError) as refused:
+        alice._connection.get("/api/v1/models/odd/samples", {"seed": "00" * 32, "count": 50})
+    assert refused.value.code == "too_large"
 
 
 def test_accuracy_is_counted_by_class_and_by_group(alice: quorate.Client) -> None:
@@ -343,7 +349,7 @@ def test_an_upload_goes_on_where_it_stopped(
 
 
 def test_a_validation_set_is_committed_shown_and_asked_again(
-    alice: quorate.Client, bob: quorate.Client
+    alice: quorate.Client, bob: quorate.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create(alice, "judged")
     rows, labels = make_rows(90, seed=7)
@@ -369,6 +375,8 @@ def test_a_validation_set_is_committed_shown_and_asked_again(
         (1, 0, 30),
     ]
     assert history[1]["mean_loss"] < history[0]["mean_loss"]
+    monkeypatch.setattr(routes_versions, "EVALUATIONS_MAX", 1)
+    assert alice.lifecycle.evaluations("judged") == history[1:]
 
 
 @pytest.mark.parametrize("policy", ["note", "decay", "fork", "revert"])
