@@ -213,8 +213,8 @@ class FinishUploadKind:
         except InvalidInputError as error:
             raise TransactionFailedError(error.code, error.message) from error
         context.put(upload_key(body.model), None)
-        _note(context, model, UPLOADED)
         context.replace_model(body.model, state)
+        _note(context, model, UPLOADED)
         return [sum(array.size for array in state.values())]
 
 
@@ -265,8 +265,8 @@ class UpdateTensorsKind:
                     "wrong_tensors",
                     f"the model has {_describe(shapes)}, not {tensor!r} up to {int(places[-1])}",
                 )
-        _note(context, model, UPDATED)
         state = context.change_model(body.model, [tensor for tensor, _, _ in changes])
+        _note(context, model, UPDATED)
         for tensor, places, amounts in changes:
             add_update(state, tensor, places, amounts)
         return [sum(len(places) for _, places, _ in changes)]
