@@ -37,6 +37,7 @@ def run_command(arguments: list[str], home: Path) -> tuple[int, list[str]]:
         (["--help"], 0),
         (["keys", "--help"], 0),
         (["status", "--help"], 0),
+        (["model", "--help"], 0),
         # Nothing listens there: the command runs to its end and reports an unreachable node.
         (["status", "--url", "http://127.0.0.1:9"], 3),
         (["doctor", "--url", "http://127.0.0.1:9", "."], 1),
