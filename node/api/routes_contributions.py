@@ -15,6 +15,7 @@ from ledger.contribution_records import (
     decode_contribution,
 )
 from ledger.model_records import Model
+from ledger.model_tally import GroupCounts
 from ledger.stored_records import decode_own
 from node.api.json_codec import format_time
 from node.api.pages import (
@@ -26,7 +27,13 @@ from node.api.pages import (
     encode_cursor,
 )
 from node.api.problems import problem_responses
-from node.api.routes_models import ModelNamePath, compute_accuracy, find_model
+from node.api.routes_models import (
+    CountView,
+    ModelNamePath,
+    compute_accuracy,
+    compute_mean_loss,
+    find_model,
+)
 from node.api.service import Service
 from primitives.accounts import AccountId, account_to_text
 from primitives.errors import InvalidInputError
@@ -60,6 +67,9 @@ class ContributionView(BaseModel):
     samples: int
     correct: int = Field(description="Samples predicted rightly just before they were learnt.")
     accuracy: float | None
+    mean_loss: float | None = Field(description="Of its samples, just before they were learnt.")
+    by_class: list[CountView] = Field(description="Classes that it has samples of.")
+    by_group: list[CountView]
     deposit_per_sample: str
     deposit: str = Field(description="Put in at first.")
     held: str = Field(description="Of it, what is left to claim.")
@@ -160,11 +170,24 @@ def _sequence_of(key: bytes) -> int:
     return int.from_bytes(key[-SEQUENCE_BYTES:], "big")
 
 
+def _make_counts(names: tuple[str, ...], counts: GroupCounts) -> list[CountView]:
+    return [
+        CountView(
+            name=names[number],
+            judged=judged,
+            correct=correct,
+            accuracy=compute_accuracy(correct, judged),
+        )
+        for number, judged, correct in counts
+    ]
+
+
 def _fields(model: Model, sequence: int, contribution: Contribution) -> dict[str, Any]:
-    book, terms = contribution.book, model.description.terms
+    description, book = model.description, contribution.book
+    terms = description.terms
     made_ms = contribution.timestamp_ms
     return {
-        "model": model.description.name,
+        "model": description.name,
         "sequence": sequence,
         "transaction_id": contribution.transaction_id.hex(),
         "contributor": account_to_text(contribution.contributor),
@@ -175,6 +198,9 @@ def _fields(model: Model, sequence: int, contribution: Contribution) -> dict[str
         "samples": book.samples,
         "correct": contribution.correct,
         "accuracy": compute_accuracy(contribution.correct, book.samples),
+        "mean_loss": compute_mean_loss(contribution.loss, book.samples),
+        "by_class": _make_counts(description.class_names, contribution.by_class),
+        "by_group": _make_counts(description.groups, contribution.by_group),
         "deposit_per_sample": str(book.share),
         "deposit": str(book.share * book.samples),
         "held": str(book.held),

@@ -134,6 +134,10 @@ def test_accuracy_is_counted_by_class_and_by_group(alice: quorate.Client) -> Non
     }
     assert sum(each["correct"] for each in progress["by_class"]) == progress["correct"]
     assert progress["mean_loss"] > 0
+    second = alice._connection.get("/api/v1/models/sites/contributions/1", {})
+    assert [each["judged"] for each in second["by_group"]] == [20, 10]
+    assert sum(each["correct"] for each in second["by_class"]) == second["correct"]
+    assert second["mean_loss"] < progress["mean_loss"]
     with pytest.raises(quorate.InvalidInputError, match="group west is unknown"):
         alice.contribute("sites", rows[:1], labels[:1], groups=["west"])
 
