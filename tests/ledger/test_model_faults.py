@@ -10,6 +10,7 @@ import pytest
 
 from ledger import execution
 from ledger.admission import check_stateless
+from ledger.chunk_keeper import RELEASE_LAG
 from ledger.layout import chunk_count_key
 from ledger.model_policies import ModelPolicies
 from ledger.model_records import ModelDescription, decode_model, model_key
@@ -46,8 +47,8 @@ EXTERNAL = make_spec("external_tensors", "dense", 1, 0, tensors={"a": (8,)})
 class Scene:
     """A chain on which blocks of several transactions are made."""
 
-    def __init__(self) -> None:
-        self.chain = Chain(make_network())
+    def __init__(self, release_lag: int = RELEASE_LAG) -> None:
+        self.chain = Chain(make_network(balance=10**15), release_lag=release_lag)
         self._nonces: dict[bytes, int] = {}
 
     @property
@@ -85,7 +86,7 @@ class Scene:
 
     def sign_batch(self, name: str, rows: list[list[int]], labels: list[int]) -> Transaction:
         """Return a contribution."""
-        body = Contribute(name, 10**9, len(labels))
+        body = Contribute(name, 10**12, len(labels))
         return self.sign("contribute", body, make_batch(rows, labels))
 
 
