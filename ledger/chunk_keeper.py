@@ -40,13 +40,15 @@ from ledger.model_tensors import (
 from ledger.model_versions import PINNED_PREFIX, PinnedVersion, decode_pinned_version
 from ledger.reader import LedgerReader
 
-__all__ = ["RELEASE_LAG", "ChunkKeeper", "count_all", "is_checkpoint"]
+__all__ = ["RELEASES_PER_BLOCK", "RELEASE_LAG", "ChunkKeeper", "count_all", "is_checkpoint"]
 
 RELEASE_LAG: Final = 25_000
 """Heights for which the parameters of every version stay stored: longer than snapshots of that
 height are offered to those who join."""
 
 RELEASES_PER_BLOCK: Final = 64
+"""Versions that one block lets go of at most; what is left goes with the next ones."""
+
 _COUNT_BYTES: Final = 8
 """All the zeros of all the models are one chunk: 2^32 references to it are a matter of days."""
 

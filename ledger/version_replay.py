@@ -119,7 +119,7 @@ def plan_replay(reader: LedgerReader, name: str, version: int) -> Replay:
     for before in range(version, -1, -1):
         made = _read_version(reader, name, before)
         if made is None:
-            break
+            raise CorruptStateError(f"version {before} of {name!r} has no record")
         _check_length(name, version, record.contributions - made.contributions)
         # What was in force in the snapshot that a store began with is read at its height.
         height = max(made.height, base_height)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from incentives.terms import Terms
-from ledger.chunk_keeper import RELEASE_LAG
+from ledger.chunk_keeper import RELEASE_LAG, RELEASES_PER_BLOCK
+from ledger.contribution_records import contribution_key, decode_contribution
 from ledger.key_value import MemoryKeyValueStore
 from ledger.layout import chunk_count_key, chunk_key, versioned_key
 from ledger.model_policies import ModelPolicies
@@ -318,6 +319,24 @@ def test_nothing_goes_before_the_lag_is_over() -> None:
             )
 
 
+def test_many_versions_go_in_steps_of_a_bounded_size() -> None:
+    chain = Chain(NETWORK)
+    teacher = Teacher(chain)
+    teacher.run(teacher.sign("create_model", CreateModel(MODELS[0])))
+    for _ in range(100):
+        teacher.run(teacher.teach(MODELS[0]))
+    # Opened anew with another lag, the store has 85 versions to let go of at once.
+    chain = Chain(NETWORK, chain.values, chain.payloads, release_lag=0)
+    notes = []
+    for _ in range(3):
+        notes.append(len(list(chain.values.iterate(b"g/", b"g0"))))
+        chain.run()
+    assert notes == [85, 85 - RELEASES_PER_BLOCK, 0]
+    Recount(chain.store).check("soft")
+    for version in range(101):
+        check_rebuilt(chain, "soft", version)
+
+
 def test_blocks_with_several_contributions_are_learnt_in_their_order() -> None:
     chain = Chain(NETWORK, release_lag=0)
     teacher = Teacher(chain)
@@ -476,6 +495,36 @@ def test_an_altered_payload_does_not_pass_for_the_one_that_was_learnt() -> None:
 
 def test_versions_of_a_model_that_is_not_there_are_unknown() -> None:
     assert refusal_of(Chain(NETWORK, MemoryKeyValueStore()), "nobody", 0) == "unknown_version"
+
+
+def test_nothing_comes_of_a_start_whose_chunks_are_lost() -> None:
+    chain = Chain(NETWORK, release_lag=0)
+    teacher = Teacher(chain)
+    teacher.run(teacher.sign("create_model", CreateModel(MODELS[0])))
+    for _ in range(3):
+        teacher.run(teacher.teach(MODELS[0]))
+    teacher.run()
+    chain.values.write([], [key for key, _ in chain.values.iterate(b"k/", b"k0")], sync=True)
+    assert refusal_of(chain, "soft", 2) == "version_retired"
+
+
+def test_a_gap_in_the_records_is_a_corrupt_disk() -> None:
+    chain = Chain(NETWORK, release_lag=0)
+    teacher = Teacher(chain)
+    teacher.run(teacher.sign("create_model", CreateModel(MODELS[0])))
+    lessons = [teacher.teach(MODELS[0]) for _ in range(3)]
+    for lesson in lessons:
+        teacher.run(lesson)
+    teacher.run()
+    lost = contribution_key("soft", 1)
+    contribution = chain.store.read(lost, decode_contribution)
+    assert contribution is not None
+    chain.values.write([], [versioned_key(lost, contribution.height)], sync=True)
+    with pytest.raises(CorruptStateError, match="contribution 1 to 'soft' has no record"):
+        plan_replay(chain.store, "soft", 2)
+    chain.values.write([], [versioned_key(model_version_key("soft", 1), 2)], sync=True)
+    with pytest.raises(CorruptStateError, match="version 1 of 'soft' has no record"):
+        plan_replay(chain.store, "soft", 2)
 
 
 def test_a_model_without_parameters_is_a_corrupt_disk() -> None:
