@@ -54,6 +54,9 @@ INLINE_BODY_BYTES_MAX = 64 * 1024
 INLINE_UNITS_MAX = 1_000_000
 """Compute units that are worked off on the event loop: about a millisecond."""
 
+FETCH_S_MAX = 60
+"""Seconds to wait for the payloads of one replay, for which others wait too."""
+
 OUTPUT_ELEMENTS_MAX = 8 * 1024 * 1024
 
 Result = TypeVar("Result")
@@ -209,7 +212,15 @@ class Inference:
         replay = await anyio.to_thread.run_sync(
             lambda: plan_replay(ledger, name, version), limiter=limiter
         )
-        payloads = await fetch_payloads(replay, self._fetch_payload)
+        payloads: dict[bytes, bytes] = {}
+        with anyio.move_on_after(FETCH_S_MAX) as scope:
+            payloads = await fetch_payloads(replay, self._fetch_payload)
+        if scope.cancelled_caught:
+            raise InvalidInputError(
+                "too_many_requests",
+                f"the contributions since the version before did not come in {FETCH_S_MAX} seconds",
+                limit=FETCH_S_MAX,
+            )
         return await anyio.to_thread.run_sync(lambda: replay.run(payloads), limiter=limiter)
 
     async def run_aside(self, work: Callable[[], Result]) -> Result:

@@ -237,6 +237,9 @@ def test_predictions_do_not_wait_for_old_versions(
             with pytest.raises(RefusedError) as refused:
                 alice.predict("patient", rows, version=3)
         assert refused.value.code == "too_large"
+    monkeypatch.setattr(inference, "FETCH_S_MAX", 0)
+    with pytest.raises(InvalidInputError, match="did not come"):
+        scene.call(lambda: busy.open(follower, "patient", 1, None))
 
 
 def test_classes_and_features_are_added(
