@@ -143,10 +143,6 @@ class BlockModels:
             origin = known.origin
         self._progress[name] = _Progress(progress, origin)
 
-    def gets_new_version(self, name: str) -> bool:
-        """Say whether the block gives the model a version above an existing one."""
-        return name in self._arrays and name not in self._created
-
     def finish(self, state: BlockState, height: int, timestamp_ms: int) -> dict[bytes, bytes]:
         """Write descriptors and version records; return the new chunks by their hashes.
 

@@ -81,10 +81,10 @@ def _act(context: ExecutionContext, model: Model, before: ModelTensors | None, n
         context.note_progress(name, get_progress(context, name), DRIFTED)
     elif policy == "revert":
         best = read_aliases(context, name).get(BEST)
-        if best is not None:
-            pinned = context.get(pinned_version_key(name, best), decode_pinned_version)
-            if pinned is not None:
-                go_back(context, model, pinned, DRIFTED)
+        key = None if best is None else pinned_version_key(name, best)
+        pinned = None if key is None else context.get(key, decode_pinned_version)
+        if pinned is not None:
+            go_back(context, model, pinned, DRIFTED)
 
 
 def _name_fork(context: ExecutionContext, name: str, pinned: PinnedVersion, number: int) -> None:

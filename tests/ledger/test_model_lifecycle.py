@@ -15,16 +15,20 @@ from ledger.contribution_records import contribution_key
 from ledger.layout import release_range, versioned_key
 from ledger.model_drift import decode_model_drift, model_drift_key
 from ledger.model_policies import DETECTORS, DRIFT_POLICIES, ModelPolicies
-from ledger.model_records import model_key
-from ledger.model_tensors import ORIGINS, decode_model_version, model_version_key
+from ledger.model_records import ModelProgress, model_key
+from ledger.model_tensors import ORIGINS, ModelTensors, decode_model_version, model_version_key
 from ledger.model_uploads import ModelUpload, UploadedPart
 from ledger.model_versions import (
     ALIASES_MAX,
     Alias,
     Aliases,
+    BestWindow,
+    PinnedVersion,
     aliases_key,
+    best_window_key,
     decode_aliases,
     move_alias,
+    watch_best,
 )
 from ledger.parameters import Parameters
 from ledger.payload import Payload
@@ -32,7 +36,7 @@ from ledger.snapshot_export import iterate_payload_ids
 from ledger.snapshot_keys import BASE_KEY
 from ledger.state import BlockState
 from ledger.transaction import decode_transaction
-from ledger.transactions.contributions import CONTRIBUTE
+from ledger.transactions.contributions import CONTRIBUTE, Contribute
 from ledger.transactions.model_evaluation import (
     SHOW_VALIDATION,
     CommitValidation,
@@ -425,3 +429,37 @@ def test_models_have_arrays_before_others_take_their_place() -> None:
     models = BlockModels([], lambda _: None, lambda _: None)
     with pytest.raises(InvariantViolationError, match="no parameters yet"):
         models.replace("shared", {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "code"),
+    [("none", None, "wrong_targets"), ("labels", [0, 1], "unknown_group"), ("labels", None, "ok")],
+)
+def test_batches_say_what_the_model_learns(kind: Any, groups: Any, code: str) -> None:
+    scene = Scene()
+    scene.create(describe(groups=("north",)))
+    samples = DenseSamples(np.array(ROWS, dtype=np.int64))
+    sites = None if groups is None else np.array(groups, dtype=np.int64)
+    data = encode_batch(samples, np.array([0, 1], dtype=np.int64), kind, sites)
+    assert scene.send("contribute", Contribute("shared", 10**12, 2), data).code == code
+
+
+def test_best_version_is_the_one_of_the_best_window() -> None:
+    scene = Scene()
+    scene.create(describe())
+    # Learnt, then known by heart, then contradicted: the second window was the best.
+    for labels in ([0, 1], [0, 1], [1, 0], [0, 1]):
+        teach(scene, labels, 150)
+    aliases = scene.chain.store.read(aliases_key("shared"), decode_aliases)
+    assert aliases is not None
+    assert aliases.get("best") == 1
+
+
+def test_window_whose_version_is_not_pinned_stops_the_node() -> None:
+    state = BlockState([], Chain(make_network()).store.tip_state)
+    progress = ModelProgress(0, correct=300, judged=300)
+    spec = make_spec("nearest_centroid", "dense", 2, 2)
+    current = PinnedVersion(1, spec, ModelTensors(7, ()))
+    state.put(best_window_key("shared"), BestWindow(3, 0, 0))
+    with pytest.raises(InvariantViolationError, match="not pinned"):
+        watch_best(state, "shared", progress, current)
