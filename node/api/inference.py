@@ -11,21 +11,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import anyio
 
 from ledger.cache import BoundedCache
+from ledger.errors import PrunedHeightError
 from ledger.model_records import ModelDescription, decode_model, model_key
 from ledger.model_tensors import (
     ModelArrays,
     decode_model_tensors,
     decode_model_version,
+    load_arrays,
     model_version_key,
     tensors_key,
     total_bytes,
 )
+from ledger.model_versions import decode_pinned_version, pinned_version_key
 from ledger.reader import LedgerReader
 from ledger.version_replay import is_stored, plan_replay
 from ml_runtime.family import ModelFamily, check_batch
@@ -144,9 +147,32 @@ class Inference:
                     "malformed_request", "give a version or a height, not both", field="height"
                 )
             height = _find_height(ledger, name, version)
+            if height < ledger.base_height():
+                return await self._open_pinned(follower, name, version, height)
         block = ledger.stored_block(height if height is not None else tip.height)
         loaded = await self._load(follower, name, block.header.height)
         return OpenedModel(loaded, block.header.height, block.header.block_id, block.state_root)
+
+    async def _open_pinned(
+        self, follower: Follower, name: str, version: int, made_height: int
+    ) -> OpenedModel:
+        """Return a version from before the snapshot that the store began with, if it has a name.
+
+        The state holds its descriptor, so it answers as of the last block.
+        """
+        ledger, tip = follower.ledger, follower.tip
+        key = (follower.chain_id, name, version)
+        loaded = self._versions.get(key)
+        if loaded is None:
+            model = ledger.read(model_key(name), decode_model)
+            pinned = ledger.read(pinned_version_key(name, version), decode_pinned_version)
+            if model is None or pinned is None:
+                raise PrunedHeightError(made_height, ledger.base_height())
+            state = await self._in_thread(lambda: load_arrays(pinned.tensors, ledger.read_chunk))
+            names = model.description.class_names[: pinned.spec.class_count]
+            described = replace(model.description, spec=pinned.spec, class_names=names)
+            loaded = self._keep(key, described, state)
+        return OpenedModel(loaded, tip.height, tip.block_id, tip.state_root)
 
     async def answer(self, opened: OpenedModel, body: bytes) -> dict[str, object]:
         """Return the answer to the JSON body of a request.
@@ -256,8 +282,15 @@ def _make_tip_cache() -> BoundedCache[str, OpenedModel]:
 
 
 def _find_height(ledger: LedgerReader, name: str, version: int) -> int:
+    """Return a height at which a version was in force, that of its own block if there is none."""
     record = ledger.read(model_version_key(name, version), decode_model_version)
     if record is not None:
+        base_height = ledger.base_height()
+        if record.height < base_height:
+            # A store that began with a snapshot has no older states, but that one.
+            tensors = ledger.read(tensors_key(name), decode_model_tensors, base_height)
+            if tensors is not None and tensors.version == version:
+                return base_height
         return record.height
     if ledger.get(model_key(name)) is None:
         raise InvalidInputError(

@@ -432,3 +432,27 @@ def test_policies_that_a_family_cannot_keep_are_refused(alice: quorate.Client) -
         assert refused.value.code == code
     with pytest.raises(quorate.InvalidInputError, match=r"policies\.drift must be one of note"):
         create(alice, "impossible", policies=quorate.Policies(drift="panic"))
+
+
+def test_named_versions_from_before_a_snapshot_can_be_asked(
+    alice: quorate.Client, scene: ApiScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that began with a snapshot holds what the state refers to, and no older state."""
+    create(alice, "joined")
+    rows, labels = make_rows(20)
+    for start in (0, 5, 10):
+        alice.contribute("joined", rows[start : start + 5], labels[start : start + 5])
+    alice.lifecycle.set_alias("joined", "champion", 3)
+    named = alice.predict("joined", rows, version=3)
+    alice.contribute("joined", rows[15:], labels[15:])
+    latest = alice.predict("joined", rows)
+    scene.run()
+    tip = scene.chain.store.tip().height
+    monkeypatch.setattr(scene.service.follower.ledger, "base_height", lambda: tip)
+    scene.service.inference._versions = BoundedCache(1, lambda _: 2)
+    assert alice.predict("joined", rows, version="latest").probabilities == latest.probabilities
+    again = alice.predict("joined", rows, version="champion")
+    assert (again.version, again.probabilities) == (3, named.probabilities)
+    with pytest.raises(RefusedError) as refused:
+        alice.predict("joined", rows, version=2)
+    assert refused.value.code == "pruned"
