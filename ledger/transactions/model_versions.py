@@ -19,6 +19,7 @@ from ledger.model_records import (
     read_names,
 )
 from ledger.model_tensors import ORIGINS, decode_model_tensors, tensors_key
+from ledger.model_uploads import upload_key
 from ledger.model_versions import (
     ALIASES_MAX,
     PinnedVersion,
@@ -268,6 +269,8 @@ class ExtendModelKind:
         grown = grow_state(family, description.spec, spec, state)
         described = replace(description, spec=spec, class_names=names)
         context.put(model_key(body.model), replace(model, description=described))
+        # Parts of an upload name places in the tensors as they were.
+        context.put(upload_key(body.model), None)
         context.replace_model(body.model, grown)
         context.note_progress(body.model, get_progress(context, body.model), GROWN)
         return [spec.class_count, spec.feature_count]

@@ -251,11 +251,14 @@ def test_classes_and_features_are_added(
     open_to_owner = quorate.Policies(growth="owner")
     create(alice, "growing", layout="sparse", policies=open_to_owner)
     alice.contribute("growing", rows, labels)
+    sums = np.zeros((3, FEATURE_COUNT), dtype=np.int64)
+    expect_failure("incomplete_upload", lambda: alice.lifecycle.upload("growing", {"sums": sums}))
     expect_failure("not_owner", lambda: bob.lifecycle.extend("growing", class_names=["up"]))
     expect_failure("malformed", lambda: alice.lifecycle.extend("growing", class_names=["left"]))
     expect_failure("cannot_grow", lambda: alice.lifecycle.extend("growing", feature_count=5))
     grown = alice.lifecycle.extend("growing", class_names=["up"], feature_count=FEATURE_COUNT + 1)
     assert grown.result == {"class_count": 4, "feature_count": FEATURE_COUNT + 1}
+    assert alice.lifecycle.uploaded("growing") == [], "its parts were of other shapes"
     # A smaller version compared with a larger one, and the other way round.
     for first, second, numbers in ((1, 2, 28), (2, 1, 18)):
         sums = alice.lifecycle.diff("growing", first, second)["tensors"][1]
