@@ -32,6 +32,7 @@ from ledger.reader import LedgerReader
 from ledger.snapshot import Manifest, is_snapshot_height
 from ledger.snapshot_export import iterate_payload_ids, iterate_tensor_chunks
 from node.clock import read_wall_ms
+from node.data_format import open_data_folder
 from node.home import NodeHome
 from node.snapshots.import_folder import ImportFolder, put_ledger_in_place
 from node.snapshots.joining import Joining, read_known_chain
@@ -261,7 +262,8 @@ async def restore_backup(
 
 
 async def _import(home: NodeHome, genesis: Genesis, index: _Index) -> int:
-    make_folder(home.ledger_folder.parent)
+    # A new folder says of which format it is, as one that a node makes does.
+    open_data_folder(home.ledger_folder.parent)
     payloads = PayloadStore(home.payload_folder)
     folder = ImportFolder(home.ledger_folder, genesis, payloads)
     network = _FileNetwork(index)

@@ -32,7 +32,8 @@ def ignore(_what: str, _done: int, _total: int) -> None:
 def make_home(folder: Path) -> tuple[NodeHome, EpochedChain, bytes]:
     """Return a home with a chain of some epochs, a model and a payload, closed."""
     home = NodeHome(folder)
-    home.ledger_folder.parent.mkdir(parents=True)
+    home.root.mkdir(parents=True, exist_ok=True)
+    open_data_folder(home.ledger_folder.parent)
     values = LevelKeyValueStore(home.ledger_folder)
     plain = make_chain()
     chain = EpochedChain(plain.network, values=values)
