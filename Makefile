@@ -25,7 +25,7 @@ READY := $(VENV)/.ready-$(shell cat requirements/development.lock pyproject.toml
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest coverage simulate twins \
-	model-check bench bench-models not-run test-processes test-docker image lock clean clean-all
+	model-check bench bench-models not-run test-javascript test-processes test-docker image lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,8 @@ pytest: $(READY)
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 not-run:
+	@command -v node >/dev/null || echo "NOT RUN here, Node is missing: make test-javascript (encoders in JavaScript)"
+	@command -v promtool >/dev/null || echo "NOT RUN here, promtool is missing: the check of /metrics with it; make test-docker does it too"
 	@echo "NOT RUN here, they need root and more: make test-processes (network namespaces), make test-docker (Docker, Prometheus)"
 
 coverage: $(READY) ## branches of the packages that validators agree through: all of them, or it fails
@@ -104,6 +106,10 @@ $(BENCH)/.ready-$(RIVER): $(READY)
 
 image: ## build the container image: make image ARGS='--build-arg BASE=…'
 	docker build $(ARGS) --tag quorate .
+
+test-javascript: $(READY) ## the JavaScript twin of the encoders over the vectors of the Python one; needs Node
+	@command -v node >/dev/null || { echo "test-javascript: Node is missing; tests/ml_runtime/install-node installs it" >&2; exit 1; }
+	@$(BIN)/pytest tests/ml_runtime/test_encoders.py -k javascript $(ARGS)
 
 test-processes: $(READY) ## real validators in network namespaces: cut, stopped, killed; needs root and iproute2
 	@$(BIN)/python -m tests.processes $(ARGS)
