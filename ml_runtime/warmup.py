@@ -61,7 +61,7 @@ def warm_up(
     with event.install_listener("numba:compile", _CompilationListener(progress)):
         for name in KERNEL_FILES:
             module = importlib.import_module(f"{_PACKAGE}.{name}")
-            # A file also holds the kernels of others that it calls; each counts where it is written.
+            # A file also holds what it calls of others; each kernel counts where it is written.
             count += sum(
                 each.py_func.__module__ == module.__name__
                 for each in vars(module).values()
