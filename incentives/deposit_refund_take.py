@@ -30,6 +30,9 @@ class DepositRefundTake:
 
     name = "deposit_refund_take"
 
+    def check(self, _terms: Terms) -> None:
+        """Check nothing further."""
+
     def compute_price(self, terms: Terms, seconds_since_update: int) -> int:
         """Return floor(weight · 3600 / max(1, floor(√seconds))).
 

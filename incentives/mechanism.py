@@ -117,6 +117,9 @@ class Mechanism(Protocol):
     def name(self) -> str:
         """Name in a model's terms."""
 
+    def check(self, terms: Terms) -> None:
+        """Check what only this mechanism asks of terms; raises ``invalid_incentive``."""
+
     def compute_price(self, terms: Terms, seconds_since_update: int) -> int:
         """Return the deposit for one sample, in the smallest unit."""
 

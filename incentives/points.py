@@ -8,7 +8,7 @@ from __future__ import annotations
 from incentives.book import Book
 from incentives.eligibility import check_claimable, select_refundable, select_reportable
 from incentives.mechanism import ClaimEvent, Outcome, RefundEvent, ReportEvent
-from incentives.terms import Terms
+from incentives.terms import Terms, refuse_weight
 
 __all__ = ["Points"]
 
@@ -17,6 +17,10 @@ class Points:
     """The mechanism ``points``."""
 
     name = "points"
+
+    def check(self, terms: Terms) -> None:
+        """Refuse a price; raises ``invalid_incentive``."""
+        refuse_weight(terms)
 
     def compute_price(self, _terms: Terms, _seconds_since_update: int) -> int:
         """Return 0: points cost nothing."""

@@ -7,6 +7,7 @@ any. The order of things around a body is `ledger.executor`'s affair.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from ledger.block_models import CONTRIBUTED, BlockModels
@@ -131,10 +132,10 @@ class BlockExecution:
         """Take money out of a balance and hold it; fails with ``insufficient_balance``."""
         self._debit(account, amount)
         supply = self._get_supply()
-        self.state.put(CHAIN_SUPPLY, Supply(supply.total, supply.held + amount))
+        self.state.put(CHAIN_SUPPLY, replace(supply, held=supply.held + amount))
 
-    def release(self, account: AccountId, amount: int) -> None:
-        """Pay held money to an account.
+    def release(self, account: AccountId | None, amount: int) -> None:
+        """Pay held money to an account, or burn it if there is none.
 
         Raises
         ------
@@ -144,8 +145,12 @@ class BlockExecution:
         supply = self._get_supply()
         if not 0 <= amount <= supply.held:
             raise InvariantViolationError(f"{amount} is to be released, {supply.held} is held")
-        self.state.put(CHAIN_SUPPLY, Supply(supply.total, supply.held - amount))
-        self._credit(account, amount)
+        supply = replace(supply, held=supply.held - amount)
+        if account is None:
+            self.state.put(CHAIN_SUPPLY, replace(supply, burnt=supply.burnt + amount))
+        else:
+            self.state.put(CHAIN_SUPPLY, supply)
+            self._credit(account, amount)
 
     def read_payload(self, transaction_id: bytes) -> bytes:
         """Return a payload; raises `MissingPayloadError` if our store lacks it."""

@@ -5,7 +5,8 @@ Theory of operation
 A block was ordered before anybody executed it, so it may hold transactions that turn out not to
 work. Executing it never fails on that account; each transaction gets a receipt. In order:
 
-1. The record of the parent (height, id, state root, receipts root) is written.
+1. The record of the parent (height, id, state root, receipts root) is written, and its id once
+   more if somebody waits for what chance the block brings (`ledger.draws`).
 2. Each transaction takes its turn:
 
    a. Its signer's key is current, its nonce is the account's next, it has not expired, the block
@@ -53,6 +54,7 @@ from ledger.codes import (
     OK,
 )
 from ledger.divergence import Trace
+from ledger.draws import fulfil_draw
 from ledger.duties import is_free
 from ledger.errors import TransactionFailedError
 from ledger.executed_block import ExecutedBlock
@@ -130,7 +132,9 @@ class BlockExecutor:
         """
         lineage = self._lineage(parent)
         state = BlockState([block.records for block in lineage], self._store.tip_state)
-        state.put(CHAIN_PARENT, self._describe_parent(header, parent))
+        described = self._describe_parent(header, parent)
+        state.put(CHAIN_PARENT, described)
+        fulfil_draw(state, described)
         state.keep()
         run = self._start_run(header, transactions, lineage, state)
         receipts: list[Receipt] = []

@@ -41,7 +41,6 @@ from ledger.schema import (
     CHAIN_VALIDATORS,
     Account,
     StateReader,
-    Supply,
     Validator,
     Validators,
     account_key,
@@ -141,7 +140,7 @@ def _pay_issuance(state: BlockState, issuance: int) -> None:
     share = min(issuance, AMOUNT_MAX - supply.total) // len(validators)
     if share == 0:
         return
-    state.put(CHAIN_SUPPLY, Supply(supply.total + share * len(validators), supply.held))
+    state.put(CHAIN_SUPPLY, replace(supply, total=supply.total + share * len(validators)))
     for validator in validators:
         key = account_key(validator.account)
         account = state.get(key, decode_account) or Account()

@@ -144,6 +144,11 @@ class ModelDescription:
                 terms.refund_wait_ms,
                 terms.owner_wait_ms,
                 terms.any_wait_ms,
+                terms.sponsored_samples_max,
+                terms.karma_price,
+                terms.karma_percent_max,
+                terms.karma_half_life_ms,
+                terms.voluntary_fee,
             ],
             self.licence,
             self.guidelines,
@@ -227,13 +232,18 @@ def check_class_count(names: tuple[str, ...], class_count: int) -> None:
 
 
 def _decode_terms(value: Value) -> Terms:
-    reader = FieldReader(value, "incentive", 5)
+    reader = FieldReader(value, "incentive", 10)
     return Terms(
         mechanism=reader.text("mechanism", MECHANISM_BYTES_MAX),
         weight=reader.integer("weight", 0, WEIGHT_MAX),
         refund_wait_ms=reader.counter("refund_wait_ms"),
         owner_wait_ms=reader.counter("owner_wait_ms"),
         any_wait_ms=reader.counter("any_wait_ms"),
+        sponsored_samples_max=reader.counter("sponsored_samples_max"),
+        karma_price=reader.counter("karma_price"),
+        karma_percent_max=reader.counter("karma_percent_max"),
+        karma_half_life_ms=reader.counter("karma_half_life_ms"),
+        voluntary_fee=reader.counter("voluntary_fee"),
     )
 
 

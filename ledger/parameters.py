@@ -54,6 +54,13 @@ class Parameters:
     issuance_per_epoch : money made at the end of an epoch for the validators that decided it.
     contribute_roles : who may contribute: accounts with one of these roles; 0 means everybody.
     create_model_roles : the same for creating models.
+    unbonding_epochs : a stake that is taken back is paid out so many epochs later; more than the
+        epochs for which evidence is taken.
+    slash_percent : of a stake, taken for a broken vote rule.
+    slash_reporter_percent : of what is taken, paid to whoever brought the evidence; the rest burns.
+    stake_reward_percent : of an epoch's reward, shared by blocks proposed times stake; the rest is
+        shared by blocks proposed alone.
+    karma_half_life_ms : karma over all models halves in so much time; 0 if it lasts for ever.
     """
 
     block_bytes_max: int = 1024 * 1024
@@ -77,6 +84,11 @@ class Parameters:
     issuance_per_epoch: int = 0
     contribute_roles: int = 0
     create_model_roles: int = 0
+    unbonding_epochs: int = 7
+    slash_percent: int = 10
+    slash_reporter_percent: int = 10
+    stake_reward_percent: int = 50
+    karma_half_life_ms: int = 0
 
     def epoch_of(self, height: int) -> int:
         """Return the epoch of the block at a height; the genesis block counts as of epoch 0."""
@@ -115,6 +127,8 @@ _THRESHOLD: Final = (51, 67)
 
 _ROLES: Final = (0, 15)
 
+_PERCENT: Final = (0, 100)
+
 # Upper bounds: an allocation, or a product with a price, must stay within what the rest can hold,
 # and a block within a message. Lower bounds: every vote must fit into a block, or nobody could ever
 # decide to raise them again.
@@ -139,6 +153,10 @@ _LIMITS: Final[Mapping[str, tuple[int, int]]] = {
     "issuance_per_epoch": (0, 2**40),
     "contribute_roles": _ROLES,
     "create_model_roles": _ROLES,
+    "unbonding_epochs": (3, 10_000),
+    "slash_percent": _PERCENT,
+    "slash_reporter_percent": _PERCENT,
+    "stake_reward_percent": _PERCENT,
 }
 _NO_LIMIT: Final = (0, COUNTER_MAX)
 

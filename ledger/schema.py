@@ -152,21 +152,23 @@ class Supply:
     Parameters
     ----------
     total : what was ever minted.
-    held : what is in no account's balance: deposits that wait for refund, report or claim.
+    held : what is in no account's balance: deposits, stakes and bounties that wait.
+    burnt : what is gone for good: balances, `held` and this together are `total`.
     """
 
     total: int
     held: int = 0
+    burnt: int = 0
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        return encode((self.total, self.held))
+        return encode((self.total, self.held, self.burnt))
 
 
 def decode_supply(data: bytes) -> Supply:
     """Return the supply whose canonical bytes are `data`; raises as `read_record`."""
-    reader = read_record(data, "supply", 2)
-    return Supply(reader.counter("total"), reader.counter("held"))
+    reader = read_record(data, "supply", 3)
+    return Supply(reader.counter("total"), reader.counter("held"), reader.counter("burnt"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ __all__ = ["DATA_FORMAT", "DataFormatError", "open_data_folder"]
 
 logger = logging.getLogger(__name__)
 
-DATA_FORMAT: Final = 2
+DATA_FORMAT: Final = 3
 _FILE: Final = "format.json"
 
 Migration = Callable[[Path], None]
@@ -45,7 +45,20 @@ def _refuse_first_models(folder: Path) -> None:
         )
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {0: _name_the_format, 1: _refuse_first_models}
+def _refuse_first_terms(folder: Path) -> None:
+    """Refuse folders of format 2 that hold a chain: terms, parameters and supply had less."""
+    if any(path.name != _FILE for path in folder.iterdir()):
+        raise DataFormatError(
+            f"{folder} is of format 2, from before there were stakes and campaigns; no network of"
+            " that time goes on. Set it aside, then begin a network or join one"
+        )
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {
+    0: _name_the_format,
+    1: _refuse_first_models,
+    2: _refuse_first_terms,
+}
 """By the format that they start from."""
 
 

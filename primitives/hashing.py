@@ -52,6 +52,9 @@ class Tag(StrEnum):
     CHANGES = "quorate/changes"
     INVITE = "quorate/invite"
     EVIDENCE = "quorate/evidence"
+    SEED = "quorate/seed"
+    DRAW = "quorate/draw"
+    SEALED_MODEL = "quorate/sealed-model"
 
 
 def tagged_hash(tag: Tag, data: bytes) -> bytes:

@@ -95,6 +95,11 @@ class Incentive:
     refund_wait_ms : from then on the contributor can take back, and others can report.
     owner_wait_ms : from then on the model's owner can claim what is left.
     any_wait_ms : from then on anybody can.
+    sponsored_samples_max : for so many samples of a contributor may somebody else pay the deposit.
+    karma_price : money that a point of karma stands in for as a deposit; 0 if none does.
+    karma_percent_max : at most so much of a sample's deposit may be karma.
+    karma_half_life_ms : karma on the model halves in so much time; 0 if it lasts.
+    voluntary_fee : what people may pay who found the model useful; nothing depends on it.
     """
 
     mechanism: str = "points"
@@ -102,6 +107,11 @@ class Incentive:
     refund_wait_ms: int = DAY_MS
     owner_wait_ms: int = 7 * DAY_MS
     any_wait_ms: int = 9 * DAY_MS
+    sponsored_samples_max: int = 1_000
+    karma_price: int = 0
+    karma_percent_max: int = 0
+    karma_half_life_ms: int = 0
+    voluntary_fee: int = 0
 
     def to_fields(self) -> list[Encodable]:
         """Return the fields of the canonical array."""
@@ -111,6 +121,11 @@ class Incentive:
             self.refund_wait_ms,
             self.owner_wait_ms,
             self.any_wait_ms,
+            self.sponsored_samples_max,
+            self.karma_price,
+            self.karma_percent_max,
+            self.karma_half_life_ms,
+            self.voluntary_fee,
         ]
 
 

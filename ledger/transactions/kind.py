@@ -106,8 +106,8 @@ class ExecutionContext(StateReader, Protocol):
         """
         ...
 
-    def release(self, account: AccountId, amount: int) -> None:
-        """Pay held money to an account.
+    def release(self, account: AccountId | None, amount: int) -> None:
+        """Pay held money to an account, or burn it if there is none.
 
         Raises
         ------

@@ -77,8 +77,9 @@ class CreateModelKind:
         family = get_family(description.spec.family)
         family.check(description.spec)
         _check_policies(description.policies, family)
-        get_mechanism(description.terms.mechanism)
+        mechanism = get_mechanism(description.terms.mechanism)
         check_terms(description.terms, wait_ms_max=parameters.wait_ms_max)
+        mechanism.check(description.terms)
         numbers = count_parameters(family, description.spec)
         if numbers > PARAMETERS_MAX:
             raise InvalidInputError(

@@ -64,6 +64,11 @@ class TermsView(BaseModel):
     refund_wait_ms: int
     owner_wait_ms: int
     any_wait_ms: int
+    sponsored_samples_max: int
+    karma_price: str
+    karma_percent_max: int
+    karma_half_life_ms: int
+    voluntary_fee: str
 
 
 class PoliciesView(BaseModel):
@@ -301,6 +306,11 @@ def _make_model_view(ledger: LedgerReader, model: Model, height: int) -> ModelVi
             refund_wait_ms=terms.refund_wait_ms,
             owner_wait_ms=terms.owner_wait_ms,
             any_wait_ms=terms.any_wait_ms,
+            sponsored_samples_max=terms.sponsored_samples_max,
+            karma_price=str(terms.karma_price),
+            karma_percent_max=terms.karma_percent_max,
+            karma_half_life_ms=terms.karma_half_life_ms,
+            voluntary_fee=str(terms.voluntary_fee),
         ),
         licence=description.licence,
         guidelines=description.guidelines,

@@ -327,7 +327,7 @@ class Chain:
         """Assert that all money there is adds up to the supply."""
         supply = self.store.read(CHAIN_SUPPLY, decode_supply)
         assert supply is not None
-        assert sum(self.balances().values()) + supply.held == supply.total
+        assert sum(self.balances().values()) + supply.held + supply.burnt == supply.total
 
 
 def genesis_header(network: Network) -> BlockHeader:

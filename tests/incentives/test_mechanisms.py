@@ -17,13 +17,21 @@ from incentives.mechanism import (
 )
 from incentives.points import Points
 from incentives.registry import MECHANISMS, get_mechanism
-from incentives.terms import WEIGHT_MAX, Terms, check_terms
+from incentives.terms import (
+    HALF_LIFE_MS_MIN,
+    KARMA_PRICE_MAX,
+    VOLUNTARY_FEE_MAX,
+    WEIGHT_MAX,
+    Terms,
+    check_terms,
+)
 from primitives.errors import InvalidInputError, InvariantViolationError
 
 TAKE = DepositRefundTake()
 TERMS = Terms("deposit_refund_take", 1_000, 10, 20, 30)
 POINTS_TERMS = Terms("points", 0, 10, 20, 30)
 ALL = (1 << 64) - 1
+WAIT_MS_MAX = 10 * HALF_LIFE_MS_MIN
 
 
 def report(reporter: bytes, own: int, total: int, *, agreed: int = 0, elapsed: int = 10):
@@ -241,18 +249,31 @@ def test_mechanism_that_opens_a_closed_sample_stops_the_node() -> None:
         Terms("deposit_refund_take", WEIGHT_MAX + 1, 0, 0, 0),
         Terms("deposit_refund_take", 1, 2, 1, 3),
         Terms("deposit_refund_take", 1, 1, 3, 2),
-        Terms("deposit_refund_take", 1, 0, 0, 101),
+        Terms("deposit_refund_take", 1, 0, 0, WAIT_MS_MAX + 1),
         Terms("deposit_refund_take", 1, -1, 0, 0),
+        Terms("points", 0, 0, 0, 0, karma_price=5, karma_percent_max=5),
+        Terms("deposit_refund_take", 1, 0, 0, 0, karma_price=5),
+        Terms("deposit_refund_take", 1, 0, 0, 0, karma_percent_max=5),
+        Terms("deposit_refund_take", 1, 0, 0, 0, karma_price=5, karma_percent_max=101),
+        Terms("deposit_refund_take", 1, 0, 0, 0, karma_price=KARMA_PRICE_MAX + 1),
+        Terms("deposit_refund_take", 1, 0, 0, 0, sponsored_samples_max=-1),
+        Terms("deposit_refund_take", 1, 0, 0, 0, voluntary_fee=VOLUNTARY_FEE_MAX + 1),
+        Terms("deposit_refund_take", 1, 0, 0, 0, karma_half_life_ms=HALF_LIFE_MS_MIN - 1),
+        Terms("deposit_refund_take", 1, 0, 0, 0, karma_half_life_ms=WAIT_MS_MAX + 1),
     ],
 )
-def test_terms_out_of_order_are_refused(terms: Terms) -> None:
+def test_terms_that_contradict_each_other_are_refused(terms: Terms) -> None:
     with pytest.raises(InvalidInputError) as refused:
-        check_terms(terms, wait_ms_max=100)
+        check_terms(terms, wait_ms_max=WAIT_MS_MAX)
+        get_mechanism(terms.mechanism).check(terms)
     assert refused.value.code == "invalid_incentive"
 
 
 def test_terms_in_order_are_taken() -> None:
     check_terms(Terms("points", 0, 0, 0, 100), wait_ms_max=100)
+    rich = Terms("deposit_refund_take", 1, 0, 0, 0, 5, 7, 50, HALF_LIFE_MS_MIN, 9)
+    check_terms(rich, wait_ms_max=WAIT_MS_MAX)
+    TAKE.check(rich)
 
 
 def test_mechanisms_are_found_by_name() -> None:

@@ -95,7 +95,9 @@ def test_threshold_is_more_than_half_and_never_more_than_a_quorum(count: int, pe
     assert count / 2 < needed <= quorum_size(count)
 
 
-@pytest.mark.parametrize("name", [each for each in Parameters().to_mapping() if "percent" in each])
+@pytest.mark.parametrize(
+    "name", [each for each in Parameters().to_mapping() if "threshold" in each]
+)
 @pytest.mark.parametrize("percent", [50, 68, 100])
 def test_threshold_that_would_lose_the_quorum_is_refused(name: str, percent: int) -> None:
     with pytest.raises(InvalidInputError, match=r"must lie in \[51, 67\]"):

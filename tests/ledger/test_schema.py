@@ -35,7 +35,7 @@ Decode = Callable[[bytes], Record]
 
 RECORDS: list[tuple[st.SearchStrategy[Record], Decode]] = [
     (st.builds(Account, st.none() | HASHES, COUNTERS, COUNTERS), decode_account),
-    (st.builds(Supply, COUNTERS, COUNTERS), decode_supply),
+    (st.builds(Supply, COUNTERS, COUNTERS, COUNTERS), decode_supply),
     (st.builds(ParentBlock, COUNTERS, HASHES, HASHES, HASHES), decode_parent_block),
     (
         st.builds(

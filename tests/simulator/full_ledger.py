@@ -129,5 +129,5 @@ class FullLedger:
         supply = reader.read(CHAIN_SUPPLY, decode_supply)
         accounts = reader.scan(ACCOUNT_PREFIX, limit=1_000_000)
         balances = sum(decode_account(value).balance for _, value in accounts)
-        if supply is None or balances + supply.held != supply.total:
+        if supply is None or balances + supply.held + supply.burnt != supply.total:
             raise InvariantBrokenError(f"at height {height} money is not conserved")
