@@ -31,6 +31,7 @@ from ledger.contribution_records import (
 )
 from ledger.errors import TransactionFailedError
 from ledger.governance import require_role
+from ledger.karma import credit_karma
 from ledger.model_policies import DRIFT_POLICIES
 from ledger.model_records import (
     LOSS_SUM_MAX,
@@ -41,7 +42,6 @@ from ledger.model_records import (
     karma_key,
     model_key,
     model_progress_key,
-    overall_karma_key,
     read_karma,
 )
 from ledger.model_tally import (
@@ -343,7 +343,7 @@ class RefundKind(_JudgementKind):
         progress = get_progress(context, body.model)
         context.put(model_progress_key(body.model), replace(progress, valid=progress.valid + valid))
         _book(context, body, contribution, outcome, contribution.depositor)
-        _add_karma(context, body.model, outcome.karma, valid)
+        credit_karma(context, context.sender, body.model, points=outcome.karma, valid=valid)
         return [valid, outcome.paid, outcome.karma]
 
 
@@ -382,7 +382,7 @@ class ReportKind(_JudgementKind):
         except RefusedError as error:
             raise TransactionFailedError(error.code, error.message) from error
         _book(context, body, contribution, outcome, context.sender)
-        _add_karma(context, body.model, outcome.karma, 0)
+        credit_karma(context, context.sender, body.model, points=outcome.karma, valid=0)
         return [outcome.samples.bit_count(), outcome.paid, outcome.karma]
 
 
@@ -558,12 +558,6 @@ def _book(
     context.put(key, replace(contribution, book=outcome.book))
     if outcome.paid:
         context.release(recipient, outcome.paid)
-
-
-def _add_karma(context: ExecutionContext, model: str, karma: int, valid: int) -> None:
-    """Give the sender karma, on this model and overall."""
-    for key in (karma_key(context.sender, model), overall_karma_key(context.sender)):
-        context.put(key, read_karma(context, key).add(karma, valid))
 
 
 CONTRIBUTE: Final = ContributeKind()
