@@ -1,4 +1,4 @@
-"""Conservation: what a mechanism pays is what its book holds less than before."""
+"""Conservation: nobody pays what was not there, nothing is lost on the way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from incentives.book import Book
 from incentives.mechanism import Outcome
 from primitives.errors import InvariantViolationError
 
-__all__ = ["verify_outcome"]
+__all__ = ["verify_movement", "verify_outcome"]
 
 
 def verify_outcome(before: Book, outcome: Outcome) -> None:
@@ -24,3 +24,23 @@ def verify_outcome(before: Book, outcome: Outcome) -> None:
         )
     if after.open_samples & ~before.open_samples:
         raise InvariantViolationError("a mechanism opened a sample that was closed")
+
+
+def verify_movement(*, balances: int, held: int, burnt: int, minted: int) -> None:
+    """Verify that money only moved: what balances, deposits and ashes gained was minted.
+
+    Parameters
+    ----------
+    balances, held, burnt : by how much each grew in one transaction; negative if it shrank.
+    minted : new money.
+
+    Raises
+    ------
+    InvariantViolationError
+        Money was made or lost; the node stops rather than go on with it.
+    """
+    if balances + held + burnt != minted:
+        raise InvariantViolationError(
+            f"balances grew by {balances}, held money by {held}, burnt money by {burnt},"
+            f" of which {minted} was minted"
+        )

@@ -61,6 +61,7 @@ from ledger.executed_block import ExecutedBlock
 from ledger.execution import BlockExecution
 from ledger.membership import close_block, read_next_validators, read_validators
 from ledger.metering import compute_fee, compute_units
+from ledger.money import verify_money
 from ledger.parameters import Parameters, decode_parameters
 from ledger.payload import Payload, PayloadReader
 from ledger.receipt import Receipt, ReceiptStatus
@@ -344,6 +345,7 @@ class _BlockRun:
             self._state.undo()
             refusal = _Refusal(failure.code, failure.message)
             return _receipt(transaction, ReceiptStatus.FAILED, refusal, fee, units)
+        verify_money(self._state)
         self._state.keep()
         return Receipt(transaction.transaction_id, ReceiptStatus.OK, OK, "", fee, units, data)
 

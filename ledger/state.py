@@ -56,15 +56,21 @@ class BlockState:
     def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
         """Return the record under a key, or None if there is none."""
         record = self._journal.get(key, _ABSENT)
-        if record is _ABSENT:
-            record = self._written.get(key, _ABSENT)
-            if record is _ABSENT:
-                return self.get_before(key, decode)
-        return cast("RecordT | None", record)
+        return self.get_kept(key, decode) if record is _ABSENT else cast("RecordT | None", record)
 
     def put(self, key: bytes, record: Record | None) -> None:
         """Write a record, or remove the key if it is None."""
         self._journal[key] = record
+
+    @property
+    def journal(self) -> Layer:
+        """What was written since the last `keep` or `undo`."""
+        return self._journal
+
+    def get_kept(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
+        """Return the record under a key as the last `keep` or `undo` left it, or None."""
+        record = self._written.get(key, _ABSENT)
+        return self.get_before(key, decode) if record is _ABSENT else cast("RecordT | None", record)
 
     def keep(self) -> None:
         """Make what was written since the last `keep` or `undo` part of the block."""

@@ -25,6 +25,7 @@ __all__ = [
     "Signature",
     "Transaction",
     "TransactionContent",
+    "assemble_transaction",
     "build_transaction",
     "compute_signing_hash",
     "compute_transaction_id",
@@ -179,8 +180,22 @@ def build_transaction(
         If a field is out of range or the number of keys does not match, as `decode_transaction`.
     """
     signing_hash = compute_signing_hash(content, payload)
-    signatures = [(key.public_key, key.sign(signing_hash)) for key in private_keys]
-    raw = encode((*_content_fields(content, payload), signatures))
+    signatures = [Signature(key.public_key, key.sign(signing_hash)) for key in private_keys]
+    return assemble_transaction(content, signatures, payload)
+
+
+def assemble_transaction(
+    content: TransactionContent, signatures: Sequence[Signature], payload: Payload | None = None
+) -> Transaction:
+    """Return the transaction of a content that was signed elsewhere; nothing is verified.
+
+    Raises
+    ------
+    InvalidInputError
+        If a field is out of range or the number of signatures does not match.
+    """
+    signed = [tuple(signature) for signature in signatures]
+    raw = encode((*_content_fields(content, payload), signed))
     return decode_transaction(raw, payload=payload)
 
 
