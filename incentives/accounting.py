@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from incentives.book import Book
 from incentives.mechanism import Outcome
 from primitives.errors import InvariantViolationError
 
-__all__ = ["verify_movement", "verify_outcome"]
+__all__ = ["verify_movement", "verify_outcome", "verify_settlement"]
 
 
 def verify_outcome(before: Book, outcome: Outcome) -> None:
@@ -43,4 +45,28 @@ def verify_movement(*, balances: int, held: int, burnt: int, minted: int) -> Non
         raise InvariantViolationError(
             f"balances grew by {balances}, held money by {held}, burnt money by {burnt},"
             f" of which {minted} was minted"
+        )
+
+
+def verify_settlement(held: int, payouts: Iterable[int], burnt: int = 0) -> None:
+    """Verify that a settlement pays out or burns exactly what is held.
+
+    Parameters
+    ----------
+    held
+        Bounty and stakes together.
+    payouts
+        To accounts.
+    burnt
+        What nobody gets.
+
+    Raises
+    ------
+    InvariantViolationError
+        The settlement is wrong; the node stops rather than pay.
+    """
+    amounts = tuple(payouts)
+    if min((*amounts, burnt)) < 0 or sum(amounts) + burnt != held:
+        raise InvariantViolationError(
+            f"a settlement of {held} pays {sum(amounts)} in {len(amounts)} parts and burns {burnt}"
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ledger.contribution_records import decode_contribution
+from ledger.exchange_records import EXCHANGE_PIECES_PREFIX, decode_exchange_pieces
 from ledger.key_value import KeyValueReader
 from ledger.layout import (
     split_versioned_key,
@@ -108,3 +109,7 @@ def iterate_payload_ids(values: KeyValueReader, height: int) -> Iterator[bytes]:
         for piece in decode_own(value, decode_validation).pieces:
             if piece.transaction_id is not None:
                 yield piece.transaction_id
+    for _, value in iterate_state(values, height, EXCHANGE_PIECES_PREFIX):
+        for hidden in decode_own(value, decode_exchange_pieces).hidden.pieces:
+            if hidden.transaction_id is not None:
+                yield hidden.transaction_id

@@ -37,6 +37,7 @@ __all__ = [
     "check_parameters",
     "check_range",
     "check_shapes",
+    "check_targets",
     "copy_state",
     "count_parameters",
     "take_covered",
@@ -349,10 +350,21 @@ def check_batch(
     """
     low, high = family.feature_range(spec)
     check_samples(samples, spec.layout, spec.feature_count, low, high)
-    if labels is None or not labels.size:
+    if labels is not None:
+        check_targets(family.task(spec), spec.class_count, labels)
+
+
+def check_targets(task: Task, class_count: int, targets: Integers) -> None:
+    """Check that what samples are said to be suits a task.
+
+    Raises
+    ------
+    InvalidInputError
+        ``unknown_class`` or ``target_out_of_range``.
+    """
+    if not targets.size:
         return
-    smallest, largest = int(labels.min()), int(labels.max())
-    task = family.task(spec)
+    smallest, largest = int(targets.min()), int(targets.max())
     if task == "regression":
         if max(-smallest, largest) > TARGET_LIMIT:
             value = smallest if -smallest > largest else largest
@@ -363,14 +375,14 @@ def check_batch(
                 value=value,
                 limit=TARGET_LIMIT,
             )
-    elif task == "classification" and (smallest < 0 or largest >= spec.class_count):
+    elif task == "classification" and (smallest < 0 or largest >= class_count):
         value = smallest if smallest < 0 else largest
         raise InvalidInputError(
             "unknown_class",
-            f"class {value} is unknown, the model has classes 0 to {spec.class_count - 1}",
+            f"class {value} is unknown, the model has classes 0 to {class_count - 1}",
             field="labels",
             value=value,
-            limit=spec.class_count - 1,
+            limit=class_count - 1,
         )
 
 

@@ -20,6 +20,7 @@ from primitives.codec import Encodable, decode, encode
 from primitives.errors import InvalidInputError
 
 __all__ = [
+    "ADVANCE_EXCHANGE",
     "CLAIM",
     "COMMIT_VALIDATION",
     "CONTRIBUTE",
@@ -29,16 +30,20 @@ __all__ = [
     "EXTEND_MODEL",
     "FINISH_UPLOAD",
     "LEAVE_VALIDATORS",
+    "OPEN_EXCHANGE",
     "PROPOSE",
     "REFUND",
     "REPORT",
     "REPORT_EVIDENCE",
     "REQUEST_MEMBERSHIP",
+    "REVEAL_MODEL",
     "REVERT_MODEL",
     "ROTATE_ACCOUNT_KEY",
     "ROTATE_VALIDATOR_KEY",
     "SET_ALIAS",
+    "SHOW_EXCHANGE_PIECE",
     "SHOW_VALIDATION",
+    "SUBMIT_MODEL",
     "TRANSFER",
     "UPDATE_MEMBER",
     "UPDATE_TENSORS",
@@ -78,6 +83,11 @@ COMMIT_VALIDATION: Final = 22
 SHOW_VALIDATION: Final = 23
 EVALUATE_MODEL: Final = 24
 DRAW_SAMPLES: Final = 25
+OPEN_EXCHANGE: Final = 29
+SUBMIT_MODEL: Final = 30
+REVEAL_MODEL: Final = 31
+SHOW_EXCHANGE_PIECE: Final = 32
+ADVANCE_EXCHANGE: Final = 33
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 

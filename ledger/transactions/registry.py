@@ -12,6 +12,13 @@ from ledger.transaction import Transaction
 from ledger.transactions.accounts import ROTATE_ACCOUNT_KEY, TRANSFER
 from ledger.transactions.contributions import CLAIM, CONTRIBUTE, REFUND, REPORT
 from ledger.transactions.evidence import REPORT_EVIDENCE
+from ledger.transactions.exchange_settlement import ADVANCE_EXCHANGE
+from ledger.transactions.exchanges import (
+    OPEN_EXCHANGE,
+    REVEAL_MODEL,
+    SHOW_EXCHANGE_PIECE,
+    SUBMIT_MODEL,
+)
 from ledger.transactions.governance import PROPOSE, VOTE, WITHDRAW_PROPOSAL
 from ledger.transactions.kind import TransactionKind
 from ledger.transactions.membership import (
@@ -62,6 +69,11 @@ KINDS: Final[tuple[AnyKind, ...]] = (
     SHOW_VALIDATION,
     EVALUATE_MODEL,
     DRAW_SAMPLES,
+    OPEN_EXCHANGE,
+    SUBMIT_MODEL,
+    REVEAL_MODEL,
+    SHOW_EXCHANGE_PIECE,
+    ADVANCE_EXCHANGE,
 )
 
 _BY_CODE: Final = {kind.code: kind for kind in KINDS}

@@ -68,6 +68,11 @@ def test_codes_of_kinds_are_those_of_the_ledger() -> None:
         "show_validation": bodies.SHOW_VALIDATION,
         "evaluate_model": bodies.EVALUATE_MODEL,
         "draw_samples": bodies.DRAW_SAMPLES,
+        "open_exchange": bodies.OPEN_EXCHANGE,
+        "submit_model": bodies.SUBMIT_MODEL,
+        "reveal_model": bodies.REVEAL_MODEL,
+        "show_exchange_piece": bodies.SHOW_EXCHANGE_PIECE,
+        "advance_exchange": bodies.ADVANCE_EXCHANGE,
     }
 
 

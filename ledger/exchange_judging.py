@@ -1,0 +1,122 @@
+"""Which models an exchange judges on which pieces in one transaction, and what that is metered as.
+
+An *item* is one submission on one piece of the test set. Items come submission by submission, so
+that parameters are read once for many pieces. Every item of a submission is metered as the largest
+piece that the terms allow, which is known when it is opened: planning looks at one record only,
+before it is known whether the transaction can pay, and is the same when it is metered and applied.
+Source: docs/spec/ledger.md §5.12.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.exchange_records import ExchangeProgress
+from ledger.exchange_terms import SUBMISSIONS_MAX, ExchangeTerms
+from ledger.parameters import Parameters
+from ledger.transactions.model_versions import UNITS_PER_LOADED
+from ml_runtime.family import count_parameters
+from ml_runtime.registry import get_family
+from ml_runtime.spec import ModelSpec
+
+__all__ = [
+    "UNITS_PER_NUMBER",
+    "UNITS_PER_SETTLED",
+    "Plan",
+    "Span",
+    "compute_item_budget",
+    "compute_item_units",
+    "compute_loading_units",
+    "plan_judging",
+]
+
+UNITS_PER_NUMBER: Final = 10
+"""For a feature or a sample that is read from its piece."""
+
+UNITS_PER_SETTLED: Final = 7_000
+"""For a submission when all is paid: its record is read, its account credited. The most submissions
+fit into the least quota there can be, so that money is never stuck."""
+
+_ENVELOPE_UNITS: Final = 150_000
+"""Two signatures and a small envelope, rounded up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive items of one submission.
+
+    Parameters
+    ----------
+    entry : place of the submission.
+    first, count : its pieces; no pieces at all if it is too large to be judged by now.
+    """
+
+    entry: int
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one transaction is to do.
+
+    Parameters
+    ----------
+    spans : in order; none is empty but those of submissions to be set aside.
+    units : what judging them is metered as.
+    """
+
+    spans: tuple[Span, ...]
+    units: int
+
+
+def compute_item_budget(parameters: Parameters) -> int:
+    """Return the most units that one item and reading its model may take.
+
+    One transaction with this item alone then fits into a block and into its sender's quota.
+    """
+    quota = min(parameters.compute_units_per_account_max, parameters.compute_units_per_block_max)
+    return quota - UNITS_PER_SETTLED * SUBMISSIONS_MAX - _ENVELOPE_UNITS
+
+
+def compute_item_units(terms: ExchangeTerms, spec: ModelSpec) -> int:
+    """Return the units of judging a model on the largest piece of an exchange."""
+    samples, entries = terms.largest_piece
+    reading = UNITS_PER_NUMBER * (samples + entries)
+    return reading + get_family(spec.family).cost(spec, samples, entries)
+
+
+def compute_loading_units(spec: ModelSpec) -> int:
+    """Return the units of reading a model's parameters."""
+    return UNITS_PER_LOADED * count_parameters(get_family(spec.family), spec)
+
+
+def plan_judging(progress: ExchangeProgress, pieces: int, items: int, budget: int) -> Plan:
+    """Return what comes next.
+
+    Parameters
+    ----------
+    progress : of an exchange whose test set was shown.
+    pieces : of the test set.
+    items : at most so many.
+    budget : of one item, `compute_item_budget`. A vote may have lowered it since a model was
+        opened: what does not fit any more is set aside, or nothing would ever end.
+    """
+    spans: list[Span] = []
+    units = 0
+    for place in range(progress.entry, len(progress.entries)):
+        entry = progress.entries[place]
+        if not entry.is_opened:
+            continue
+        if items == 0:
+            break
+        if entry.item_units + entry.loading_units > budget:
+            spans.append(Span(place, 0, 0))
+            continue
+        first = progress.piece if place == progress.entry else 0
+        count = min(items, pieces - first)
+        spans.append(Span(place, first, count))
+        units += entry.loading_units + count * entry.item_units
+        items -= count
+    return Plan(tuple(spans), units)

@@ -1,0 +1,277 @@
+"""The transaction that drives an exchange on: advance_exchange.
+
+Anybody sends it. It judges as many models on as many pieces as its body says, so that a long
+evaluation is spread over blocks; what was judged is in the state, so it goes on where it stopped.
+When nothing is left to do, or somebody let a time pass, it pays all that is held.
+
+Invariants: (X1) an exchange holds its bounty and one stake for each submission until it is closed,
+and nothing after; (X2) it can always be closed: what cannot be judged any more is set aside, and
+one item fits into any block that has room for its model. Source: docs/spec/ledger.md §7.32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from incentives.accounting import verify_settlement
+from incentives.exchange import Entry, Settlement, settle_judged, settle_unshown
+from ledger.contribution_records import SAMPLES_MAX
+from ledger.errors import TransactionFailedError
+from ledger.exchange_judging import (
+    UNITS_PER_SETTLED,
+    Span,
+    compute_item_budget,
+    plan_judging,
+)
+from ledger.exchange_records import (
+    STATUSES,
+    ExchangeProgress,
+    OpenedModel,
+    Submission,
+    decode_submission,
+    submission_key,
+)
+from ledger.exchange_terms import read_exchange_name
+from ledger.hidden_pieces import HiddenPiece
+from ledger.model_records import decode_model, model_key
+from ledger.model_tensors import decode_model_tensors, tensors_key
+from ledger.parameters import Parameters, decode_parameters
+from ledger.schema import CHAIN_PARAMETERS, StateReader
+from ledger.transaction import Transaction
+from ledger.transactions.exchange_access import (
+    ExchangeState,
+    find_exchange,
+    get_exchange,
+    get_submission,
+    put_progress,
+)
+from ledger.transactions.kind import ExecutionContext, ModelArrays
+from ml_runtime.evaluation import evaluate
+from ml_runtime.registry import get_family
+from ml_runtime.samples import decode_batch, sample_count, widen
+from primitives.accounts import AccountId
+from primitives.codec import Encodable, Value
+from primitives.errors import InvariantViolationError
+from primitives.fields import FieldReader
+
+__all__ = ["ADVANCE_EXCHANGE", "ITEMS_MAX", "AdvanceExchange"]
+
+ITEMS_MAX: Final = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceExchange:
+    """Do what is due.
+
+    Parameters
+    ----------
+    exchange : its name.
+    items : models on pieces that are judged at most, 1 to `ITEMS_MAX`.
+    """
+
+    exchange: str
+    items: int
+
+    def to_fields(self) -> list[Encodable]:
+        """Return the body of the envelope."""
+        return [self.exchange, self.items]
+
+
+class AdvanceExchangeKind:
+    """Judges models, and pays when all is done or a time has passed."""
+
+    code: Final = 33
+    name: Final = "advance_exchange"
+    has_payload: Final = False
+    result_fields: Final = ("status", "items", "winner")
+
+    def decode_body(self, value: list[Value]) -> AdvanceExchange:
+        """Return the body; raises `InvalidInputError`."""
+        reader = FieldReader(value, self.name, 2)
+        body = AdvanceExchange(read_exchange_name(reader), reader.integer("items", 1, ITEMS_MAX))
+        reader.end()
+        return body
+
+    def check(
+        self, _transaction: Transaction, _body: AdvanceExchange, _parameters: Parameters
+    ) -> None:
+        """Check nothing further: the rest depends on the state."""
+
+    def cost(self, state: StateReader, _transaction: Transaction, body: AdvanceExchange) -> int:
+        """Return the units of the items that are next, and of paying every submission."""
+        found = find_exchange(state, body.exchange)
+        parameters = state.get(CHAIN_PARAMETERS, decode_parameters)
+        if found is None or parameters is None or found.progress.is_closed:
+            return 0
+        units = UNITS_PER_SETTLED * len(found.progress.entries)
+        if not found.progress.is_judging:
+            return units
+        pieces = len(found.pieces.hidden.pieces)
+        budget = compute_item_budget(parameters)
+        return units + plan_judging(found.progress, pieces, body.items, budget).units
+
+    def apply(
+        self, context: ExecutionContext, _transaction: Transaction, body: AdvanceExchange
+    ) -> list[Encodable]:
+        """Do what is due.
+
+        Raises
+        ------
+        TransactionFailedError
+            ``unknown_exchange``, ``exchange_closed``, ``too_early``; ``models_full`` if not even
+            the first item's model fits into the block.
+        """
+        found = get_exchange(context, body.exchange)
+        progress, items = found.progress, 0
+        if progress.is_closed:
+            raise TransactionFailedError(
+                "exchange_closed", f"exchange {body.exchange!r} has been settled"
+            )
+        if progress.is_judging:
+            progress, items = _judge(context, found, body.items)
+            if progress.next_entry is None:
+                progress = _settle(context, found._replace(progress=progress), is_shown=True)
+        else:
+            progress = _settle(context, found, is_shown=_find_due(context, found))
+        put_progress(context, body.exchange, progress)
+        return [STATUSES[progress.status], items, progress.winner]
+
+
+def _judge(
+    context: ExecutionContext, found: ExchangeState, items: int
+) -> tuple[ExchangeProgress, int]:
+    """Judge what is next; return the progress after it and how many items were judged."""
+    progress, pieces = found.progress, found.pieces.hidden.pieces
+    plan = plan_judging(progress, len(pieces), items, compute_item_budget(context.parameters))
+    done = 0
+    for span in plan.spans:
+        account = progress.entries[span.entry].account
+        submission = get_submission(context, found.name, account)
+        try:
+            judged = _judge_span(context, submission, pieces[span.first : span.first + span.count])
+        except TransactionFailedError:
+            # The block has no room for this model. What was judged before it stays judged.
+            if progress == found.progress:
+                raise
+            break
+        context.put(submission_key(found.name, account), judged)
+        is_judged = judged.standing_name == "opened"
+        done += span.count if is_judged else 0
+        progress = _move_cursor(progress, span, len(pieces), is_over=not is_judged)
+    return progress, done
+
+
+def _judge_span(
+    context: ExecutionContext, submission: Submission, pieces: Sequence[HiddenPiece]
+) -> Submission:
+    """Return a submission after some more pieces; fails with ``models_full``."""
+    opened = submission.opened
+    if opened is None:
+        raise InvariantViolationError("a submission is to be judged that was not opened")
+    if not pieces:
+        return submission.move_to("set_aside")
+    if not _is_unchanged(context, opened):
+        return submission.move_to("disqualified")
+    arrays = context.read_model(opened.name, before_block=True)
+    for piece in pieces:
+        submission = _judge_piece(context, opened, arrays, submission, piece)
+    return submission
+
+
+def _judge_piece(
+    context: ExecutionContext,
+    opened: OpenedModel,
+    arrays: ModelArrays,
+    submission: Submission,
+    piece: HiddenPiece,
+) -> Submission:
+    """Return a submission after one more piece."""
+    if piece.transaction_id is None:
+        raise InvariantViolationError("a model is to be judged on a piece that was not shown")
+    spec = opened.spec
+    data = context.read_payload(piece.transaction_id)
+    batch = widen(decode_batch(data, samples_max=SAMPLES_MAX), spec.feature_count)
+    result = evaluate(get_family(spec.family), spec, arrays, batch)
+    return submission.add(sample_count(batch.samples), result.correct, result.loss)
+
+
+def _is_unchanged(context: ExecutionContext, opened: OpenedModel) -> bool:
+    """Return whether a model, as it was before this block, still is the one that was opened."""
+    model = context.get(model_key(opened.name), decode_model, before_block=True)
+    tensors = context.get(tensors_key(opened.name), decode_model_tensors, before_block=True)
+    if model is None or tensors is None:
+        raise InvariantViolationError(f"model {opened.name!r} was opened and is gone")
+    return model.description.spec == opened.spec and tensors.digest == opened.digest
+
+
+def _move_cursor(
+    progress: ExchangeProgress, span: Span, pieces: int, *, is_over: bool
+) -> ExchangeProgress:
+    """Return the progress after a span; `is_over` if its submission needs no more pieces."""
+    after = span.first + span.count
+    if is_over or after == pieces:
+        return replace(progress, entry=span.entry + 1, piece=0)
+    return replace(progress, entry=span.entry, piece=after)
+
+
+def _find_due(context: ExecutionContext, found: ExchangeState) -> bool:
+    """Return whether the organiser is without fault; fails with ``too_early`` if nothing is due.
+
+    Before the test set was shown two things end an exchange: nobody opened a model, or the
+    organiser did not show it in time.
+    """
+    entries, now_ms = found.progress.entries, context.timestamp_ms
+    is_opened = any(entry.is_opened for entry in entries)
+    if is_opened:
+        due_ms = found.shows_end_ms
+    else:
+        due_ms = found.reveals_end_ms if entries else found.exchange.deadline_ms
+    if now_ms < due_ms:
+        raise TransactionFailedError(
+            "too_early", f"nothing is to be done until {due_ms} ms, it is {now_ms} ms"
+        )
+    return not is_opened
+
+
+def _settle(context: ExecutionContext, found: ExchangeState, *, is_shown: bool) -> ExchangeProgress:
+    """Pay all that is held; return the progress of the closed exchange."""
+    exchange, progress = found.exchange, found.progress
+    offer = exchange.terms.offer
+    entries = [_to_entry(context, found, each.account) for each in progress.entries]
+    if is_shown:
+        settlement = settle_judged(offer, exchange.organiser, entries, found.pieces.samples)
+        status = "not_won" if settlement.winner is None else "won"
+    else:
+        settlement = settle_unshown(offer, exchange.organiser, entries)
+        status = "not_shown"
+    _pay(context, offer.bounty + offer.stake * len(entries), settlement)
+    winner = settlement.winner
+    return replace(
+        progress,
+        status=STATUSES.index(status),
+        winner=None if winner is None else progress.entries[winner].account,
+    )
+
+
+def _to_entry(context: ExecutionContext, found: ExchangeState, account: AccountId) -> Entry:
+    """Return what the rules of paying need to know of a submission."""
+    submission = context.get(submission_key(found.name, account), decode_submission)
+    if submission is None:
+        raise InvariantViolationError(f"{account.hex()} submitted nothing to {found.name!r}")
+    measure = None
+    if submission.standing_name == "opened":
+        is_counted = found.exchange.terms.offer.metric == "accuracy"
+        measure = submission.correct if is_counted else -submission.loss
+    return Entry(account, submission.standing_name in ("opened", "set_aside"), measure)
+
+
+def _pay(context: ExecutionContext, held: int, settlement: Settlement) -> None:
+    """Pay a settlement that adds up to what is held (X1)."""
+    verify_settlement(held, [amount for _, amount in settlement.payouts])
+    for account, amount in settlement.payouts:
+        context.release(AccountId(account), amount)
+
+
+ADVANCE_EXCHANGE: Final = AdvanceExchangeKind()
