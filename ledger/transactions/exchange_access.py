@@ -22,6 +22,7 @@ from ledger.exchange_records import (
 from ledger.schema import StateReader
 from ledger.transactions.kind import ExecutionContext
 from primitives.accounts import AccountId
+from primitives.errors import InvariantViolationError
 
 __all__ = [
     "ExchangeState",
@@ -76,12 +77,16 @@ def get_exchange(context: ExecutionContext, name: str) -> ExchangeState:
 
 
 def get_submission(context: ExecutionContext, name: str, account: AccountId) -> Submission:
-    """Return an account's submission; fails with ``not_submitted``."""
+    """Return the submission of an account that has a place among the entries.
+
+    Raises
+    ------
+    InvariantViolationError
+        If there is none: the records do not fit together.
+    """
     submission = context.get(submission_key(name, account), decode_submission)
     if submission is None:
-        raise TransactionFailedError(
-            "not_submitted", f"the sender submitted nothing to exchange {name!r}"
-        )
+        raise InvariantViolationError(f"{account.hex()} submitted nothing to {name!r}")
     return submission
 
 

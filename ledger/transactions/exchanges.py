@@ -287,10 +287,12 @@ class RevealModelKind:
             ``wrong_commitment``, ``model_does_not_fit`` or ``evaluation_too_large``.
         """
         found = get_exchange(context, body.exchange)
-        submission = get_submission(context, body.exchange, context.sender)
         place = found.progress.find(context.sender)
         if place is None:
-            raise InvariantViolationError(f"a submission to {body.exchange!r} has no place")
+            raise TransactionFailedError(
+                "not_submitted", f"the sender submitted nothing to exchange {body.exchange!r}"
+            )
+        submission = get_submission(context, body.exchange, context.sender)
         _check_reveal_time(context, found, submission)
         opened = _open_commitment(context, body, submission)
         entry = _weigh(context, found.exchange.terms, opened.spec)
