@@ -28,15 +28,15 @@ __all__ = [
     "compute_item_budget",
     "compute_item_units",
     "compute_loading_units",
+    "compute_settling_units",
     "plan_judging",
 ]
 
 UNITS_PER_NUMBER: Final = 10
 """For a feature or a sample that is read from its piece."""
 
-UNITS_PER_SETTLED: Final = 7_000
-"""For a submission when all is paid: its record is read, its account credited. The most submissions
-fit into the least quota there can be, so that money is never stuck."""
+UNITS_PER_SETTLED: Final = 50_000
+"""For a submission when all is paid: its record read, its account credited and hashed, measured."""
 
 _ENVELOPE_UNITS: Final = 150_000
 """Two signatures and a small envelope, rounded up."""
@@ -71,13 +71,21 @@ class Plan:
     units: int
 
 
+def compute_settling_units(parameters: Parameters, submissions: int) -> int:
+    """Return the units of paying so many submissions, at most half of what a sender has.
+
+    Under very low limits that is too little, but money must not be stuck because of them.
+    """
+    return min(UNITS_PER_SETTLED * submissions, _get_quota(parameters) // 2)
+
+
 def compute_item_budget(parameters: Parameters) -> int:
     """Return the most units that one item and reading its model may take.
 
     One transaction with this item alone then fits into a block and into its sender's quota.
     """
-    quota = min(parameters.compute_units_per_account_max, parameters.compute_units_per_block_max)
-    return quota - UNITS_PER_SETTLED * SUBMISSIONS_MAX - _ENVELOPE_UNITS
+    settling = compute_settling_units(parameters, SUBMISSIONS_MAX)
+    return _get_quota(parameters) - settling - _ENVELOPE_UNITS
 
 
 def compute_item_units(terms: ExchangeTerms, spec: ModelSpec) -> int:
@@ -120,3 +128,8 @@ def plan_judging(progress: ExchangeProgress, pieces: int, items: int, budget: in
         units += entry.loading_units + count * entry.item_units
         items -= count
     return Plan(tuple(spans), units)
+
+
+def _get_quota(parameters: Parameters) -> int:
+    """Return the most units of one transaction."""
+    return min(parameters.compute_units_per_account_max, parameters.compute_units_per_block_max)

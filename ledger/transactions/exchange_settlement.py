@@ -20,9 +20,9 @@ from incentives.exchange import Entry, Settlement, settle_judged, settle_unshown
 from ledger.contribution_records import SAMPLES_MAX
 from ledger.errors import TransactionFailedError
 from ledger.exchange_judging import (
-    UNITS_PER_SETTLED,
     Span,
     compute_item_budget,
+    compute_settling_units,
     plan_judging,
 )
 from ledger.exchange_records import (
@@ -104,7 +104,7 @@ class AdvanceExchangeKind:
         parameters = state.get(CHAIN_PARAMETERS, decode_parameters)
         if found is None or parameters is None or found.progress.is_closed:
             return 0
-        units = UNITS_PER_SETTLED * len(found.progress.entries)
+        units = compute_settling_units(parameters, len(found.progress.entries))
         if not found.progress.is_judging:
             return units
         pieces = len(found.pieces.hidden.pieces)

@@ -12,6 +12,7 @@ from ledger.exchange_judging import (
     compute_item_budget,
     compute_item_units,
     compute_loading_units,
+    compute_settling_units,
     plan_judging,
 )
 from ledger.exchange_records import (
@@ -317,10 +318,13 @@ def test_items_are_metered_one_by_one_and_loading_once() -> None:
 
 
 def test_money_is_never_stuck_under_the_lowest_limits() -> None:
-    lowest = Parameters(compute_units_per_block_max=2_000_000)
-    assert compute_item_budget(lowest) > 0
-    assert compute_item_budget(Parameters(compute_units_per_account_max=2_000_000)) > 0
-    assert UNITS_PER_SETTLED * SUBMISSIONS_MAX + 150_000 < 2_000_000
+    for lowest in (
+        Parameters(compute_units_per_block_max=2_000_000),
+        Parameters(compute_units_per_account_max=2_000_000),
+    ):
+        assert compute_item_budget(lowest) == 850_000
+        assert compute_settling_units(lowest, SUBMISSIONS_MAX) == 1_000_000
+    assert compute_settling_units(Parameters(), SUBMISSIONS_MAX) == 12_800_000
 
 
 def test_plan_skips_the_sealed_and_sets_the_large_aside() -> None:
