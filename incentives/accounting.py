@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from incentives.book import Book
 from incentives.mechanism import Outcome
+from incentives.staking import SharePool
 from primitives.errors import InvariantViolationError
 
-__all__ = ["verify_movement", "verify_outcome", "verify_settlement"]
-
-
-def verify_outcome(before: Book, outcome: Outcome) -> None:
-    """Verify that an outcome neither makes nor loses money, and opens nothing.
-
-    Raises
-    ------
-    InvariantViolationError
-        The mechanism is wrong; the node stops rather than pay.
-    """
-    after = outcome.book
-    if outcome.paid < 0 or before.held != after.held + outcome.paid:
-        raise InvariantViolationError(
-            f"a mechanism held {before.held}, paid {outcome.paid} and holds {after.held}"
-        )
-    if after.open_samples & ~before.open_samples:
-        raise InvariantViolationError("a mechanism opened a sample that was closed")
+__all__ = [
+    "verify_movement",
+    "verify_outcome",
+    "verify_pool_change",
+    "verify_settlement",
+    "verify_split",
+]
 
 
 def verify_movement(*, balances: int, held: int, burnt: int, minted: int) -> None:
@@ -45,6 +35,44 @@ def verify_movement(*, balances: int, held: int, burnt: int, minted: int) -> Non
         raise InvariantViolationError(
             f"balances grew by {balances}, held money by {held}, burnt money by {burnt},"
             f" of which {minted} was minted"
+        )
+
+
+def verify_outcome(before: Book, outcome: Outcome) -> None:
+    """Verify that an outcome neither makes nor loses money, and opens nothing.
+
+    Raises
+    ------
+    InvariantViolationError
+        The mechanism is wrong; the node stops rather than pay.
+    """
+    after = outcome.book
+    if outcome.paid < 0 or before.held != after.held + outcome.paid:
+        raise InvariantViolationError(
+            f"a mechanism held {before.held}, paid {outcome.paid} and holds {after.held}"
+        )
+    if after.open_samples & ~before.open_samples:
+        raise InvariantViolationError("a mechanism opened a sample that was closed")
+
+
+def verify_pool_change(
+    before: SharePool, after: SharePool, *, came_in: int = 0, went_out: int = 0
+) -> None:
+    """Verify that a pool of shares neither made nor lost money, and that who stays lost nothing.
+
+    Not for a slash, which is there to take from those who stay.
+
+    Raises
+    ------
+    InvariantViolationError
+        The arithmetic is wrong; the node stops rather than pay.
+    """
+    is_conserved = after.tokens == before.tokens + came_in - went_out
+    is_negative = min(after.tokens, after.shares, came_in, went_out) < 0
+    is_cheaper = after.tokens * before.shares < before.tokens * after.shares
+    if not is_conserved or is_negative or is_cheaper or (after.tokens and not after.shares):
+        raise InvariantViolationError(
+            f"a pool went from {before} to {after}, with {came_in} in and {went_out} out"
         )
 
 
@@ -70,3 +98,15 @@ def verify_settlement(held: int, payouts: Iterable[int], burnt: int = 0) -> None
         raise InvariantViolationError(
             f"a settlement of {held} pays {sum(amounts)} in {len(amounts)} parts and burns {burnt}"
         )
+
+
+def verify_split(amount: int, parts: Sequence[int]) -> None:
+    """Verify that parts of an amount are not negative and not more than it together.
+
+    Raises
+    ------
+    InvariantViolationError
+        The arithmetic is wrong; the node stops rather than pay.
+    """
+    if sum(parts) > amount or min(parts, default=0) < 0:
+        raise InvariantViolationError(f"{amount} was split into {list(parts)}")
