@@ -113,8 +113,8 @@ def buy_shares(pool: SharePool, amount: int) -> Purchase:
     Raises
     ------
     RefusedError
-        ``stake_too_small`` if that is no share, or the shares are worth nothing; ``stake_too_large``
-        above :data:`SHARES_MAX` tokens or shares.
+        ``stake_too_small`` if that is no share, or the shares are worth nothing;
+        ``stake_too_large`` above :data:`SHARES_MAX` tokens or shares.
 
     Examples
     --------

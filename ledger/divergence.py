@@ -138,8 +138,8 @@ def _compare_blocks(one: BlockDigests, other: BlockDigests) -> str:
         return f"transaction {count}, or what follows the last one, ended differently: {said}"
     if one.state_root != other.state_root:
         return (
-            "every transaction did the same; the fees of the proposer, the new versions of models"
-            " or the state tree differ"
+            "every transaction did the same; the rewards of the proposers, the new versions of"
+            " models or the state tree differ"
         )
     return ""
 

@@ -16,8 +16,9 @@ work. Executing it never fails on that account; each transaction gets a receipt.
    c. The body is applied. If it fails, everything that the body wrote is undone, and it is
       *failed*; else it is *ok*.
 
-3. The fees go to the account of the block's proposer; at two heights of an epoch the validators of
-   the next one are settled and brought into force (`ledger.membership`).
+3. The fees go into the epoch's pot and the block is counted for its proposer
+   (`ledger.epoch_rewards`); at two heights of an epoch the validators of the next one are settled
+   and brought into force, with the last block pot and issuance are shared (`ledger.membership`).
 4. Changed models are cut into chunks and hashed; their descriptors and versions are written.
 5. All writes enter the state tree at once, in the order of their keys.
 
@@ -56,6 +57,7 @@ from ledger.codes import (
 from ledger.divergence import Trace
 from ledger.draws import fulfil_draw
 from ledger.duties import is_free
+from ledger.epoch_rewards import note_block
 from ledger.errors import TransactionFailedError
 from ledger.executed_block import ExecutedBlock
 from ledger.execution import BlockExecution
@@ -143,7 +145,7 @@ class BlockExecutor:
             receipts.append(run.execute(transaction))
             if trace is not None:
                 trace(receipts[-1], state.written, run.models.arrays)
-        run.pay_proposer(header.proposer)
+        note_block(state, read_validators(state), header.proposer, run.fees)
         close_block(state, header.height, run.parameters)
         chunks = run.models.finish(state, header.height, header.timestamp_ms)
         state.keep()
@@ -238,7 +240,7 @@ class _BlockRun:
         self.parameters = execution.parameters
         self._units_left = execution.parameters.compute_units_per_block_max
         self._units_by_sender: dict[AccountId, int] = {}
-        self._fees = 0
+        self.fees = 0
         self.models = execution.models
 
     def execute(self, transaction: Transaction) -> Receipt:
@@ -252,19 +254,6 @@ class _BlockRun:
             return _receipt(transaction, ReceiptStatus.VOID, refusal)
         self._consume(transaction, units, fee)
         return self._apply(transaction, units, fee)
-
-    def pay_proposer(self, proposer: int) -> None:
-        """Give the fees of the block to the account of its proposer."""
-        if self._fees == 0:
-            return
-        validators = read_validators(self._state)
-        if proposer >= len(validators.validators):
-            raise InvariantViolationError(f"the state knows no validator {proposer}")
-        key = account_key(validators.validators[proposer].account)
-        account = self._execution.get_account(validators.validators[proposer].account)
-        self._state.put(
-            key, Account(account.public_key, account.nonce, account.balance + self._fees)
-        )
 
     def _find_refusal(self, transaction: Transaction, units: int, fee: int) -> _Refusal | None:
         """Return why the transaction is void, or None; the order of the rules is fixed."""
@@ -325,7 +314,7 @@ class _BlockRun:
             payer = Account(payer.public_key, payer.nonce, payer.balance - fee)
             state.put(account_key(transaction.payer), payer)
         state.keep()
-        self._fees += fee
+        self.fees += fee
         self._units_left -= units
         used = self._units_by_sender.get(transaction.sender, 0)
         self._units_by_sender[transaction.sender] = used + units

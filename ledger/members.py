@@ -120,7 +120,7 @@ class Member:
     Parameters
     ----------
     name : for people, 1 to 64 characters.
-    account : its money and its identity; fees of the blocks that it proposes go there.
+    account : its money and its identity; what it earns for blocks that it proposes goes there.
     validator_key : of its votes, or None if it has never had one.
     transport_key : of the connections of its first node, or None if it has no node.
     endpoint : ``host:port`` where its first node listens, or empty if nobody can reach it.

@@ -16,10 +16,10 @@ Pure: reads and writes records through a `BlockState`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from ledger.changes import Admission, Reinstatement, Removal, RoleChange, Rotation, concerns
+from ledger.epoch_rewards import share_rewards
 from ledger.governance import apply_decision, close_proposals, forget_expired, read_protocol
 from ledger.governance_records import CHAIN_PROTOCOL, ProposalStatus, Protocol
 from ledger.members import Member, Role, decode_member, member_key
@@ -34,18 +34,12 @@ from ledger.membership_records import (
 )
 from ledger.parameters import Parameters
 from ledger.schema import (
-    AMOUNT_MAX,
     CHAIN_NEXT_VALIDATORS,
     CHAIN_PARAMETERS,
-    CHAIN_SUPPLY,
     CHAIN_VALIDATORS,
-    Account,
     StateReader,
     Validator,
     Validators,
-    account_key,
-    decode_account,
-    decode_supply,
     decode_validators,
     epoch_validators_key,
 )
@@ -104,7 +98,7 @@ def close_block(state: BlockState, height: int, parameters: Parameters) -> None:
     if height == parameters.decision_height(epoch):
         state.put(CHAIN_NEXT_VALIDATORS, _settle(state, height, parameters))
     if height == parameters.epoch_end(epoch):
-        _pay_issuance(state, parameters.issuance_per_epoch)
+        share_rewards(state, read_validators(state), parameters, epoch)
         following = read_next_validators(state)
         state.put(CHAIN_VALIDATORS, following)
         state.put(epoch_validators_key(epoch + 1), following)
@@ -126,25 +120,6 @@ def _bring_into_force(state: BlockState, height: int, parameters: Parameters) ->
     protocol = read_protocol(state)
     if protocol.next_version and protocol.next_epoch == parameters.epoch_of(height) + 1:
         state.put(CHAIN_PROTOCOL, Protocol(protocol.next_version))
-
-
-def _pay_issuance(state: BlockState, issuance: int) -> None:
-    """Make new money and share it equally among the validators that decided the epoch.
-
-    What does not divide is not made. The sum of all money stays a counter.
-    """
-    validators = read_validators(state).validators
-    supply = state.get(CHAIN_SUPPLY, decode_supply)
-    if supply is None:
-        raise InvariantViolationError("the state has no supply record")
-    share = min(issuance, AMOUNT_MAX - supply.total) // len(validators)
-    if share == 0:
-        return
-    state.put(CHAIN_SUPPLY, replace(supply, total=supply.total + share * len(validators)))
-    for validator in validators:
-        key = account_key(validator.account)
-        account = state.get(key, decode_account) or Account()
-        state.put(key, replace(account, balance=account.balance + share))
 
 
 def is_safe_step(present: Validators, following: Validators) -> bool:

@@ -212,7 +212,7 @@ class Validator:
 
     Parameters
     ----------
-    account : where its fees go.
+    account : of its stake, and where what it earns goes.
     public_key : of its votes.
     """
 

@@ -41,15 +41,19 @@ __all__ = [
     "ROTATE_ACCOUNT_KEY",
     "ROTATE_VALIDATOR_KEY",
     "SET_ALIAS",
+    "SET_COMMISSION",
     "SHOW_EXCHANGE_PIECE",
     "SHOW_VALIDATION",
+    "STAKE",
     "SUBMIT_MODEL",
     "TRANSFER",
+    "UNSTAKE",
     "UPDATE_MEMBER",
     "UPDATE_TENSORS",
     "UPLOAD_PART",
     "VOTE",
     "WITHDRAW_PROPOSAL",
+    "WITHDRAW_STAKE",
     "Incentive",
     "ModelDefinition",
     "Policies",
@@ -88,6 +92,10 @@ SUBMIT_MODEL: Final = 30
 REVEAL_MODEL: Final = 31
 SHOW_EXCHANGE_PIECE: Final = 32
 ADVANCE_EXCHANGE: Final = 33
+STAKE: Final = 34
+UNSTAKE: Final = 35
+WITHDRAW_STAKE: Final = 36
+SET_COMMISSION: Final = 37
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 

@@ -3,7 +3,7 @@
 Everything needed to judge evidence is inside, so it may come from anybody. The node of a validator
 sends what it finds by itself, as the account of its validator key, and pays no fee for it.
 Whom it names is suspended: no seat from the next epoch on, until a quorum admits it again with
-another key. Source: docs/spec/ledger.md §7.8.
+another key. Its stake is slashed (`ledger.slashing`). Source: docs/spec/ledger.md §7.8.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ledger.errors import TransactionFailedError
-from ledger.members import decode_member, member_key
+from ledger.members import decode_member, find_member, member_key
 from ledger.membership import read_validators
 from ledger.membership_records import (
     KeyHolder,
     Suspension,
+    decode_key_holder,
     decode_suspension,
     key_holder_key,
     suspension_key,
@@ -29,6 +30,7 @@ from ledger.schema import (
     epoch_validators_key,
     read_record,
 )
+from ledger.slashing import slash_validator
 from ledger.transaction import Transaction
 from ledger.transactions.kind import ExecutionContext
 from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
@@ -95,11 +97,12 @@ def evidence_key(evidence: Evidence) -> bytes:
 
 
 class ReportEvidenceKind:
-    """Records evidence and suspends whom it names from the next epoch on."""
+    """Records evidence, slashes whom it names and suspends it from the next epoch on."""
 
     code: Final = 9
     name: Final = "report_evidence"
     has_payload: Final = False
+    result_fields: Final = ("account", "evidence_kind", "taken", "paid")
 
     def decode_body(self, value: list[Value]) -> ReportEvidence:
         """Return the body; raises `InvalidInputError` for another form."""
@@ -119,7 +122,7 @@ class ReportEvidenceKind:
     def apply(
         self, context: ExecutionContext, transaction: Transaction, body: ReportEvidence
     ) -> list[Encodable]:
-        """Suspend the culprit; fails with ``evidence_known``, ``_too_old`` or ``not_evidence``."""
+        """Punish the culprit; fails with ``evidence_known``, ``_too_old`` or ``not_evidence``."""
         evidence = body.evidence
         epoch = context.parameters.epoch_of(context.height)
         if evidence.epoch + EVIDENCE_EPOCHS_MAX < epoch:
@@ -141,7 +144,23 @@ class ReportEvidenceKind:
         context.put(key, EvidenceRecord(context.height, seat.account, data))
         context.put(key_holder_key(seat.public_key), KeyHolder(seat.account, is_burnt=True))
         self._suspend(context, seat, tagged_hash(Tag.EVIDENCE, data))
-        return [seat.account, int(evidence.kind)]
+        reporter = self._find_reporter(context, transaction, seat)
+        taken, paid = slash_validator(context, seat.account, evidence.epoch, reporter)
+        return [seat.account, int(evidence.kind), taken, paid]
+
+    def _find_reporter(
+        self, context: ExecutionContext, transaction: Transaction, seat: Validator
+    ) -> AccountId | None:
+        """Return whom to pay: the member whose key signed, else the sender; never the culprit.
+
+        A node reports as the account of its validator key, where money would be of no use.
+        """
+        key = key_holder_key(transaction.signatures[0].public_key)
+        holder = context.get(key, decode_key_holder)
+        account = context.sender if holder is None else holder.account
+        member = find_member(context, account)
+        is_culprit = (account if member is None else member.account) == seat.account
+        return None if is_culprit else account
 
     def _suspend(self, context: ExecutionContext, seat: Validator, digest: bytes) -> None:
         """Suspend the culprit, unless it was admitted again with another key since."""

@@ -36,6 +36,7 @@ from ledger.transactions.model_evaluation import (
 from ledger.transactions.model_parameters import FINISH_UPLOAD, UPDATE_TENSORS, UPLOAD_PART
 from ledger.transactions.model_versions import EXTEND_MODEL, REVERT_MODEL, SET_ALIAS
 from ledger.transactions.models import CREATE_MODEL
+from ledger.transactions.staking import SET_COMMISSION, STAKE, UNSTAKE, WITHDRAW_STAKE
 from primitives.errors import InvalidInputError
 
 __all__ = ["KINDS", "body_of", "get_kind", "kind_of"]
@@ -74,6 +75,10 @@ KINDS: Final[tuple[AnyKind, ...]] = (
     REVEAL_MODEL,
     SHOW_EXCHANGE_PIECE,
     ADVANCE_EXCHANGE,
+    STAKE,
+    UNSTAKE,
+    WITHDRAW_STAKE,
+    SET_COMMISSION,
 )
 
 _BY_CODE: Final = {kind.code: kind for kind in KINDS}

@@ -22,7 +22,9 @@ __all__ = [
     "make_transaction_view",
 ]
 
-AMOUNT_FIELDS = frozenset({"amount", "max_deposit", "deposit", "deposit_per_sample", "paid"})
+AMOUNT_FIELDS = frozenset(
+    {"amount", "max_deposit", "deposit", "deposit_per_sample", "paid", "taken", "tokens"}
+)
 """Names of fields that hold money wherever they occur."""
 
 StatusName = Literal["pending", "ok", "failed", "void"]
