@@ -7,13 +7,16 @@ from dataclasses import replace
 import pytest
 
 from ledger.codes import INSUFFICIENT_BALANCE
+from ledger.epoch_rewards import CHAIN_EPOCH_REWARDS, EpochRewards
 from ledger.metering import UNITS_PER_BYTE, UNITS_PER_SIGNATURE
 from ledger.parameters import Parameters
 from ledger.receipt import Receipt, ReceiptStatus, compute_receipts_root
 from ledger.schema import (
     CHAIN_PARENT,
+    CHAIN_SUPPLY,
     Account,
     decode_parent_block,
+    decode_supply,
 )
 from ledger.transaction import Transaction
 from primitives.errors import InvariantViolationError
@@ -27,6 +30,7 @@ from tests.helpers.ledger import (
     make_transfer,
 )
 from tests.helpers.probe_kind import PROBE_CODE, ProbeKind, install_probe
+from tests.helpers.staking import read_rewards
 
 FEE_PARAMETERS = Parameters(fee_per_byte=1)
 STRANGER = make_account("stranger")
@@ -99,11 +103,14 @@ class TestVoidTransactions:
 
     def assert_void(self, chain: Chain, transaction: Transaction, code: str) -> Receipt:
         before = dict(chain.store.scan(b"", limit=1_000))
+        pot = read_rewards(chain).pot
         receipt = only_receipt(chain, transaction)
         after = dict(chain.store.scan(b"", limit=1_000))
         assert (receipt.status, receipt.code) == (ReceiptStatus.VOID, code)
         assert (receipt.fee, receipt.compute_units, list(receipt.data)) == (0, 0, [])
-        assert {**before, CHAIN_PARENT: b""} == {**after, CHAIN_PARENT: b""}
+        of_the_block = {CHAIN_PARENT: b"", CHAIN_EPOCH_REWARDS: b""}
+        assert {**before, **of_the_block} == {**after, **of_the_block}
+        assert read_rewards(chain).pot == pot
         return receipt
 
     def test_a_used_nonce(self, chain: Chain) -> None:
@@ -180,7 +187,7 @@ class TestFees:
     def fee_of(self, transaction: Transaction) -> int:
         return len(transaction.raw)
 
-    def test_the_proposer_receives_the_fees(self, paying_chain: Chain) -> None:
+    def test_the_fees_wait_in_the_pot_of_the_epoch(self, paying_chain: Chain) -> None:
         chain = paying_chain
         alice, bob = chain.network.accounts[:2]
         transaction = make_transfer(chain.network, alice, bob.id, 5, fee_limit=1_000)
@@ -188,7 +195,11 @@ class TestFees:
         fee = self.fee_of(transaction)
         assert block.receipts[0].fee == fee
         assert chain.account(alice.id).balance == INITIAL_BALANCE - 5 - fee
-        assert chain.account(chain.network.genesis.members[2].account).balance == fee
+        assert chain.account(chain.network.genesis.members[2].account).balance == 0
+        assert read_rewards(chain) == EpochRewards(fee, (0, 0, 1, 0))
+        supply = chain.store.read(CHAIN_SUPPLY, decode_supply)
+        assert supply is not None
+        assert supply.held == fee
         chain.check_conservation()
 
     def test_a_failed_body_still_pays(self, paying_chain: Chain) -> None:

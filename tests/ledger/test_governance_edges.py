@@ -18,6 +18,7 @@ from ledger.changes import (
     SuspensionOrder,
     check_change,
 )
+from ledger.epoch_rewards import CHAIN_EPOCH_REWARDS, EpochRewards
 from ledger.errors import TransactionFailedError
 from ledger.genesis import genesis_from_json
 from ledger.governance import check_feasible, forget_expired
@@ -262,6 +263,7 @@ def test_sixty_four_proposals_are_open_at_most(chain: Chain) -> None:
 def test_issuance_stops_where_money_ends_and_needs_a_supply(chain: Chain) -> None:
     parameters = replace(PARAMETERS, issuance_per_epoch=100)
     state = state_of(chain)
+    state.put(CHAIN_EPOCH_REWARDS, EpochRewards(0, (3, 3, 3, 3)))
     close_block(state, 10, parameters)
     state.put(CHAIN_SUPPLY, Supply(AMOUNT_MAX - 6))
     close_block(state, 12, parameters)
