@@ -73,6 +73,10 @@ def test_codes_of_kinds_are_those_of_the_ledger() -> None:
         "reveal_model": bodies.REVEAL_MODEL,
         "show_exchange_piece": bodies.SHOW_EXCHANGE_PIECE,
         "advance_exchange": bodies.ADVANCE_EXCHANGE,
+        "stake": bodies.STAKE,
+        "unstake": bodies.UNSTAKE,
+        "withdraw_stake": bodies.WITHDRAW_STAKE,
+        "set_commission": bodies.SET_COMMISSION,
     }
 
 
