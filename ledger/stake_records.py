@@ -18,6 +18,7 @@ from primitives.fields import COUNTER_MAX, FieldReader
 __all__ = [
     "DELEGATION_PREFIX",
     "STAKE_PREFIX",
+    "UNBONDING_POOL_PREFIX",
     "UNBONDING_PREFIX",
     "Holding",
     "StakePool",
@@ -35,6 +36,7 @@ __all__ = [
 STAKE_PREFIX: Final = b"stake/"
 DELEGATION_PREFIX: Final = b"delegation/"
 UNBONDING_PREFIX: Final = b"unbonding/"
+UNBONDING_POOL_PREFIX: Final = b"unbonding_pool/"
 
 
 def stake_key(validator: AccountId) -> bytes:
@@ -49,7 +51,7 @@ def delegation_key(delegator: AccountId, validator: AccountId) -> bytes:
 
 def unbonding_pool_key(validator: AccountId, epoch: int) -> bytes:
     """Return the state key of what began to leave a pool in an epoch."""
-    return b"unbonding_pool/" + validator + epoch.to_bytes(8, "big")
+    return UNBONDING_POOL_PREFIX + validator + epoch.to_bytes(8, "big")
 
 
 def unbonding_key(delegator: AccountId, validator: AccountId, epoch: int) -> bytes:

@@ -42,6 +42,7 @@ from primitives.hashing import ZERO_HASH, Tag, tagged_hash
 
 __all__ = [
     "EVIDENCE_EPOCHS_MAX",
+    "EVIDENCE_PREFIX",
     "REPORT_EVIDENCE",
     "EvidenceRecord",
     "ReportEvidence",
@@ -51,6 +52,8 @@ __all__ = [
 
 EVIDENCE_EPOCHS_MAX: Final = 2
 """Evidence is taken for the current epoch and so many before it."""
+
+EVIDENCE_PREFIX: Final = b"evidence/"
 
 EVIDENCE_KNOWN: Final = "evidence_known"
 EVIDENCE_TOO_OLD: Final = "evidence_too_old"
@@ -93,7 +96,7 @@ class EvidenceRecord:
 def evidence_key(evidence: Evidence) -> bytes:
     """Return the state key of evidence: one piece a validator and epoch says it all."""
     numbers = (evidence.epoch, evidence.validator)
-    return b"evidence/" + b"".join(number.to_bytes(8, "big") for number in numbers)
+    return EVIDENCE_PREFIX + b"".join(number.to_bytes(8, "big") for number in numbers)
 
 
 class ReportEvidenceKind:

@@ -10,6 +10,7 @@ from ledger.schema import CHAIN_SUPPLY, decode_supply
 from ledger.stake_reader import list_pools
 from ledger.stake_records import (
     DELEGATION_PREFIX,
+    UNBONDING_POOL_PREFIX,
     UNBONDING_PREFIX,
     StakePool,
     decode_holding,
@@ -21,7 +22,6 @@ from ledger.transactions.staking import SetCommission, Stake, Unstake, WithdrawS
 from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
 from tests.helpers.ledger import Chain, TestAccount
 
-UNBONDING_POOL_PREFIX = b"unbonding_pool/"
 ALL = 1_000_000
 
 

@@ -1,4 +1,7 @@
-"""The disk of the real ledger, the network it belongs to, and the transfers that are made there."""
+"""The disk of the real ledger, the network it belongs to, and the transactions that are made there.
+
+Holders pay each other and stake on validators, so that evidence has something to take.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,26 @@ from functools import lru_cache
 
 from consensus.messages import Block
 from ledger.body import encode_body
+from ledger.epoch_rewards import CHAIN_EPOCH_REWARDS, EpochRewards, decode_epoch_rewards
 from ledger.genesis import Genesis
 from ledger.key_value import MemoryKeyValueStore
 from ledger.parameters import Parameters
 from ledger.reader import LedgerReader
 from ledger.schema import ACCOUNT_PREFIX, CHAIN_SUPPLY, decode_account, decode_supply
+from ledger.stake_reader import list_pools
+from ledger.stake_records import (
+    UNBONDING_POOL_PREFIX,
+    decode_stake_pool,
+    decode_unbonding_pool,
+    stake_key,
+)
 from ledger.store import LedgerStore
 from ledger.transaction import Transaction, decode_transaction
+from ledger.transactions.evidence import EVIDENCE_PREFIX, decode_evidence_record
+from ledger.transactions.staking import Stake, Unstake
+from primitives.accounts import AccountId
 from primitives.validator_set import ValidatorSet
-from tests.helpers.ledger import Network, make_network, make_transfer
+from tests.helpers.ledger import Network, make_network, make_transaction, make_transfer
 from tests.simulator.checkers import InvariantBrokenError
 from tests.simulator.disk import DiskFaults, SimulatedValues
 from tests.simulator.epoch_plan import EpochPlan
@@ -27,19 +41,35 @@ __all__ = ["FullLedger", "LedgerPlan", "decode_transfer", "make_ledger_network",
 CONSERVATION_CHECKED_EVERY = 5
 ACCOUNTS = 4
 
+STAKED_EVERY = 3
+"""One transaction of so many is a stake; the rest are transfers."""
+
+UNSTAKED_EVERY = 7
+"""One stake of so many is taken back instead."""
+
+ALL = 1_000_000
+
 
 @lru_cache
 def make_ledger_network(validators: int, epoch_length: int) -> Network:
     """Return a genesis and all keys."""
-    parameters = replace(Parameters(), epoch_length=epoch_length)
+    parameters = replace(Parameters(), epoch_length=epoch_length, issuance_per_epoch=1_000)
     return make_network(validators, ACCOUNTS, parameters=parameters)
 
 
 def make_transfers(network: Network, number: int) -> bytes:
-    """Return the bytes of the n-th transfer of a run; senders take turns."""
+    """Return the bytes of the n-th transfer or stake of a run; senders take turns."""
     sender = network.accounts[number % ACCOUNTS]
     recipient = network.accounts[(number + 1) % ACCOUNTS]
     nonce = number // ACCOUNTS
+    if number % STAKED_EVERY == STAKED_EVERY - 1:
+        place = number // STAKED_EVERY
+        validator = network.genesis.members[place % len(network.validators)].account
+        if place % UNSTAKED_EVERY == UNSTAKED_EVERY - 1:
+            body = Unstake(validator).to_fields()
+            return make_transaction(network, sender, "unstake", body, nonce=nonce).raw
+        body = Stake(validator, 100 + number).to_fields()
+        return make_transaction(network, sender, "stake", body, nonce=nonce).raw
     return make_transfer(network, sender, recipient.id, 1 + number % 7, nonce=nonce).raw
 
 
@@ -127,7 +157,35 @@ class FullLedger:
             return
         reader = LedgerReader(self.values)
         supply = reader.read(CHAIN_SUPPLY, decode_supply)
-        accounts = reader.scan(ACCOUNT_PREFIX, limit=1_000_000)
+        accounts = reader.scan(ACCOUNT_PREFIX, limit=ALL)
         balances = sum(decode_account(value).balance for _, value in accounts)
         if supply is None or balances + supply.held + supply.burnt != supply.total:
             raise InvariantBrokenError(f"at height {height} money is not conserved")
+        if supply.held != self._sum_held(reader):
+            raise InvariantBrokenError(f"at height {height} held money belongs to nobody")
+        if supply.burnt > sum(self.read_slashes().values()):
+            raise InvariantBrokenError(f"at height {height} more was burnt than was slashed")
+
+    def read_slashes(self) -> dict[AccountId, int]:
+        """Return what was taken of each validator that evidence in the ledger names."""
+        reader = LedgerReader(self.values)
+        slashes = {}
+        for _, value in reader.scan(EVIDENCE_PREFIX, limit=ALL):
+            culprit = decode_evidence_record(value).culprit
+            stake = reader.read(stake_key(culprit), decode_stake_pool)
+            if stake is None or not stake.is_tombstoned:
+                raise InvariantBrokenError(f"{culprit.hex()} broke a rule and is not tombstoned")
+            slashes[culprit] = stake.slashed
+        return slashes
+
+    @staticmethod
+    def _sum_held(reader: LedgerReader) -> int:
+        """Return the pot, what is staked and what is on its way out."""
+        rewards = reader.read(CHAIN_EPOCH_REWARDS, decode_epoch_rewards) or EpochRewards()
+        staked = sum(stake.pool.tokens for _, stake in list_pools(reader, limit=ALL))
+        leaving = reader.scan(UNBONDING_POOL_PREFIX, limit=ALL)
+        return (
+            rewards.pot
+            + staked
+            + sum(decode_unbonding_pool(value).pool.tokens for _, value in leaving)
+        )

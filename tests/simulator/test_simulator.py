@@ -11,6 +11,7 @@ import pytest
 from tests.simulator.bugs import BUGS, PlantedBug, find, planted
 from tests.simulator.coverage import list_everything
 from tests.simulator.faults import Kind
+from tests.simulator.full_ledger import FullLedger
 from tests.simulator.minimiser import Failure, minimise, run_seed
 from tests.simulator.scenario import PROFILES, draw_scenario
 from tests.simulator.simulation import Result, Simulation
@@ -53,6 +54,18 @@ def test_hours_of_a_quiet_network_break_nothing(seed: int) -> None:
 def test_forks_by_too_many_are_told_with_their_culprits() -> None:
     forks = sum(run(seed, "overfaulty").faults["fork"] for seed in range(20))
     assert forks >= 5
+
+
+def test_double_signer_with_a_stake_is_slashed() -> None:
+    """Whoever is slashed is tombstoned and money is conserved: the ledger's checks of every run."""
+    taken = 0
+    for seed in (5, 9):
+        simulation = Simulation(seed, "full")
+        assert simulation.run().faults["evidence submitted"] > 0
+        for node in simulation.nodes:
+            assert isinstance(node.ledger, FullLedger)
+            taken += sum(node.ledger.read_slashes().values())
+    assert taken > 0
 
 
 @pytest.mark.parametrize("validators", [1, 2, 3, 7, 10])
