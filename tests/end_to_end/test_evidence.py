@@ -1,4 +1,4 @@
-"""A validator that contradicts itself before real nodes is suspended with the next epoch."""
+"""A validator that contradicts itself before real nodes loses its seat and of its stake."""
 
 from __future__ import annotations
 
@@ -12,18 +12,33 @@ import pytest
 from consensus.messages import encode_message
 from ledger.genesis import genesis_from_json
 from ledger.parameters import Parameters
+from ledger.reader import LedgerReader
+from ledger.schema import ACCOUNT_PREFIX, CHAIN_SUPPLY, decode_account, decode_supply
+from ledger.stake_reader import list_delegations
+from ledger.stake_records import decode_stake_pool, stake_key
+from ledger.transactions.evidence import EVIDENCE_PREFIX, decode_evidence_record
+from ledger.transactions.staking import Stake
 from node.local_network import LocalNetwork, ValidatorProcess
+from node.network_files import MEMBER_ALLOCATION
 from node.storage.keystore import load_private_key, load_seed
+from node.storage.leveldb import LevelKeyValueStore
 from p2p.certificate import make_identity
 from p2p.frames import Channel
 from p2p.tcp import PeerAddress, PeerCallbacks, PeerNetwork
+from primitives.accounts import account_id_from_public_key
 from primitives.certificates import VoteKind, vote_signing_bytes
 from primitives.hashing import ZERO_HASH
 from primitives.vote import Vote
+from quorate.bodies import STAKE
+from quorate.connection import Connection
+from quorate.sender import Sender
 from tests.helpers.local_network import get_json, run_network, wait_for
 
 SHORT_EPOCHS = Parameters(epoch_length=10, unfinal_blocks_max=3)
 VIEWS_AHEAD = 5
+BOND, DELEGATION = 7_000, 3_001
+TAKEN, PAID = 1_000, 100
+"""A tenth of both together, and a tenth of that, rounded down."""
 
 
 def make_votes(culprit: ValidatorProcess, chain_id: bytes, epoch: int, view: int) -> list[Vote]:
@@ -84,8 +99,58 @@ def wait_for_suspension(network: LocalNetwork) -> None:
         )
 
 
+def stake(network: LocalNetwork) -> None:
+    """Let the fourth validator bond, and somebody else delegate to it."""
+    door, culprit = network.validators[0], network.validators[3]
+    account_key = load_private_key(culprit.home.account_key_file)
+    alice_key = load_private_key(culprit.home.root.parent / "accounts" / "alice.json")
+    owner, alice = (Sender(Connection(door.url), key) for key in (account_key, alice_key))
+    for sender, amount in ((owner, BOND), (alice, DELEGATION)):
+        body = Stake(owner.account_id, amount).to_fields()
+        path = f"/api/v1/transactions/{sender.submit(STAKE, body)}"
+        wait_for(
+            lambda path=path: get_json(door.url, path)["status"] == "ok",  # type: ignore[misc]
+            "a final stake",
+        )
+
+
+def check_slash(validator: ValidatorProcess) -> None:
+    """Look at what a validator that was stopped has on disk."""
+    genesis = genesis_from_json(validator.home.genesis_file.read_text())
+    culprit = genesis.members[3].account
+    values = LevelKeyValueStore(validator.home.ledger_folder)
+    try:
+        reader = LedgerReader(values)
+        (evidence,) = reader.scan(EVIDENCE_PREFIX, limit=9)
+        assert decode_evidence_record(evidence[1]).culprit == culprit
+        pool = reader.read(stake_key(culprit), decode_stake_pool)
+        assert pool is not None
+        assert (pool.is_tombstoned, pool.slashed) == (True, TAKEN)
+        assert pool.pool.tokens == BOND + DELEGATION - TAKEN
+        alice_key = load_private_key(validator.home.root.parent / "accounts" / "alice.json")
+        alice = account_id_from_public_key(alice_key.public_key)
+        (delegation,) = list_delegations(reader, alice, limit=9)
+        assert (delegation.shares, delegation.tokens) == (DELEGATION, 2_700)
+        balances = {
+            key[len(ACCOUNT_PREFIX) :]: decode_account(value).balance
+            for key, value in reader.scan(ACCOUNT_PREFIX, limit=1_000)
+        }
+        honest = sorted(balances[member.account] for member in genesis.members[:3])
+        assert honest == [MEMBER_ALLOCATION, MEMBER_ALLOCATION, MEMBER_ALLOCATION + PAID]
+        supply = reader.read(CHAIN_SUPPLY, decode_supply)
+        assert supply is not None
+        assert (supply.held, supply.burnt) == (pool.pool.tokens, TAKEN - PAID)
+        assert sum(balances.values()) + supply.held + supply.burnt == genesis.supply
+    finally:
+        values.close()
+
+
 @pytest.mark.slow
-def test_validator_that_contradicts_itself_loses_its_seat(tmp_path: Path) -> None:
+def test_validator_that_contradicts_itself_loses_its_seat_and_of_its_stake(tmp_path: Path) -> None:
     with run_network(tmp_path / "net", idle_interval_ms=300, parameters=SHORT_EPOCHS) as network:
+        stake(network)
         network.validators[3].kill()
         asyncio.run(asyncio.wait_for(contradict(network), 120))
+        left = network.validators[:3]
+    for validator in left:
+        check_slash(validator)
