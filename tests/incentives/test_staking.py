@@ -84,6 +84,11 @@ def test_reward_of_the_specification() -> None:
     assert split_epoch_reward(1_000, 100, work) == [857, 142, 0, 0]
 
 
+def test_slash_of_the_specification() -> None:
+    pool, taken = slash_pool(SharePool(956, 300), 10)
+    assert (taken, taken * 10 // 100, pool.value_of(100)) == (95, 9, 287)
+
+
 def test_reward_without_stakes_goes_by_blocks_and_without_blocks_nowhere() -> None:
     assert split_epoch_reward(100, 100, [Work(2, 0), Work(1, 0), Work(0, 9)]) == [66, 33, 0]
     assert split_epoch_reward(100, 50, [Work(0, 5), Work(0, 9)]) == [0, 0]
