@@ -11,6 +11,7 @@ the validator in the epoch of the evidence is still in its pool or on the way ou
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from incentives.staking import slash_pool
 from ledger.stake_records import (
@@ -24,7 +25,7 @@ from primitives.accounts import AccountId
 
 __all__ = ["slash_validator"]
 
-PERCENT = 100
+PERCENT: Final = 100
 
 
 def slash_validator(
@@ -60,9 +61,16 @@ def slash_validator(
         stake_key(culprit),
         replace(stake, pool=pool, is_tombstoned=True, slashed=stake.slashed + taken),
     )
-    paid = 0
-    if reporter is not None:
-        paid = taken * context.parameters.slash_reporter_percent // PERCENT
-        context.release(reporter, paid)
-    context.release(None, taken - paid)
+    paid = _pay(context, reporter, taken)
+    if taken > paid:
+        context.release(None, taken - paid)
     return taken, paid
+
+
+def _pay(context: ExecutionContext, reporter: AccountId | None, taken: int) -> int:
+    """Pay the reporter its part of what was taken, if it is anything."""
+    part = taken * context.parameters.slash_reporter_percent // PERCENT
+    if reporter is None or part == 0:
+        return 0
+    context.release(reporter, part)
+    return part

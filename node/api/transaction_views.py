@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 AMOUNT_FIELDS = frozenset(
-    {"amount", "max_deposit", "deposit", "deposit_per_sample", "paid", "taken", "tokens"}
+    {"amount", "max_deposit", "deposit", "deposit_per_sample", "paid", "shares", "taken", "tokens"}
 )
 """Names of fields that hold money wherever they occur."""
 

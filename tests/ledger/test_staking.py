@@ -461,6 +461,30 @@ class TestSlashing:
         assert (balance(chain, CULPRIT), burnt(chain)) == (INITIAL_BALANCE - 1_000, 100)
         check_stakes(chain)
 
+    def test_account_that_acts_for_the_culprit_is_paid_nothing(self) -> None:
+        network = make_network(parameters=PARAMETERS)
+        members = list(network.genesis.members)
+        helper = network.accounts[0]
+        members[3] = replace(members[3], accounts=(helper.id,))
+        chain = Chain(replace(network, genesis=replace(network.genesis, members=tuple(members))))
+        stake(chain, helper, CULPRIT.id, 1_000)
+        assert list(self.report(chain, helper, epoch=0).data)[2:] == [100, 0]
+        check_stakes(chain)
+
+    def test_nothing_taken_writes_nobodys_account(self) -> None:
+        chain = Chain(make_network(parameters=PARAMETERS))
+        key = chain.network.validators[0]
+        node = TestAccount(key, account_id_from_public_key(key.public_key))
+        assert self.report(chain, node, epoch=0).code == "ok"
+        assert chain.store.get(account_key(MEMBERS[0].id)) is None
+
+    def test_reporter_may_get_all_of_it(self) -> None:
+        chain = make_chain(slash_reporter_percent=100)
+        alice, bob = chain.network.accounts[:2]
+        stake(chain, alice, CULPRIT.id, 1_000)
+        assert list(self.report(chain, bob, epoch=0).data)[2:] == [100, 100]
+        assert (balance(chain, bob), burnt(chain)) == (INITIAL_BALANCE + 100, 0)
+
     def test_slash_of_everything_leaves_shares_that_are_worth_nothing(self) -> None:
         chain = make_chain(slash_percent=100, slash_reporter_percent=0)
         alice = chain.network.accounts[0]
