@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from ledger.epoch_rewards import CHAIN_EPOCH_REWARDS, EpochRewards, decode_epoch_rewards
+from ledger.parameters import Parameters
 from ledger.receipt import Receipt
 from ledger.schema import CHAIN_SUPPLY, decode_supply
 from ledger.stake_reader import list_pools
@@ -20,9 +22,23 @@ from ledger.stake_records import (
 )
 from ledger.transactions.staking import SetCommission, Stake, Unstake, WithdrawStake
 from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
-from tests.helpers.ledger import Chain, TestAccount
+from tests.helpers.ledger import INITIAL_BALANCE, Chain, TestAccount, make_network
 
 ALL = 1_000_000
+STAKING_PARAMETERS = Parameters(epoch_length=10, unfinal_blocks_max=2, unbonding_epochs=3)
+
+
+def make_staking_chain(**changes: int) -> Chain:
+    """Return a network whose members have money like everybody else; short epochs."""
+    network = make_network(parameters=replace(STAKING_PARAMETERS, **changes))
+    allocations = dict(network.genesis.allocations)
+    allocations.update({member.account: INITIAL_BALANCE for member in network.genesis.members})
+    return Chain(replace(network, genesis=replace(network.genesis, allocations=allocations)))
+
+
+def get_balance(chain: Chain, account: TestAccount) -> int:
+    """Return the free money of an account."""
+    return chain.account(account.id).balance
 
 
 def stake(chain: Chain, sender: TestAccount, validator: AccountId, amount: int) -> Receipt:

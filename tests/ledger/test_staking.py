@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from incentives.staking import EMPTY_POOL, SHARES_MAX, SharePool
 from ledger.changes import ParameterChange, RoleChange, SuspensionOrder
@@ -20,7 +18,7 @@ from ledger.epoch_rewards import (
 from ledger.layout import versioned_key
 from ledger.members import Role
 from ledger.membership import read_validators
-from ledger.parameters import Parameters, get_limits
+from ledger.parameters import get_limits
 from ledger.receipt import Receipt
 from ledger.schema import CHAIN_SUPPLY, Account, Supply, account_key, decode_account, decode_supply
 from ledger.stake_reader import (
@@ -56,7 +54,10 @@ from tests.helpers.ledger import (
     make_network,
 )
 from tests.helpers.staking import (
+    STAKING_PARAMETERS,
     check_stakes,
+    get_balance,
+    make_staking_chain,
     read_pool,
     read_rewards,
     set_commission,
@@ -65,22 +66,13 @@ from tests.helpers.staking import (
     withdraw_stake,
 )
 
-LENGTH = 10
-PARAMETERS = Parameters(epoch_length=LENGTH, unfinal_blocks_max=2, unbonding_epochs=3)
+LENGTH = STAKING_PARAMETERS.epoch_length
 CULPRIT = MEMBERS[3]
-
-
-def make_chain(**changes: int) -> Chain:
-    """Return a network whose members have money like everybody else."""
-    network = make_network(parameters=replace(PARAMETERS, **changes))
-    allocations = dict(network.genesis.allocations)
-    allocations.update({member.id: INITIAL_BALANCE for member in MEMBERS[:4]})
-    return Chain(replace(network, genesis=replace(network.genesis, allocations=allocations)))
 
 
 @pytest.fixture
 def chain() -> Chain:
-    return make_chain()
+    return make_staking_chain()
 
 
 @pytest.fixture
@@ -98,10 +90,6 @@ def run_schedule(chain: Chain, blocks: list[int]) -> None:
     for proposer, count in enumerate(blocks):
         for _ in range(count):
             chain.run(proposer=proposer)
-
-
-def balance(chain: Chain, account: TestAccount) -> int:
-    return chain.account(account.id).balance
 
 
 def held(chain: Chain) -> int:
@@ -124,7 +112,7 @@ class TestStaking:
         assert list(stake(chain, people[0], CULPRIT.id, 100).data) == [100, 100]
         assert list(stake(chain, people[0], CULPRIT.id, 50).data) == [50, 50]
         assert read_pool(chain, CULPRIT.id).pool == SharePool(450, 450)
-        assert (balance(chain, people[0]), held(chain)) == (INITIAL_BALANCE - 150, 450)
+        assert (get_balance(chain, people[0]), held(chain)) == (INITIAL_BALANCE - 150, 450)
         check_stakes(chain)
 
     def test_nobody_stakes_on_who_is_no_validator(
@@ -174,7 +162,7 @@ class TestStaking:
 
     def test_share_that_is_dear_is_bought_whole_or_not_at_all(self) -> None:
         """The first depositor's trick: one share, a large reward, and a victim that rounds down."""
-        chain = make_chain(issuance_per_epoch=1_000)
+        chain = make_staking_chain(issuance_per_epoch=1_000)
         people = chain.network.accounts
         set_commission(chain, CULPRIT, 0)
         pass_epochs(chain, 1)
@@ -216,7 +204,7 @@ class TestUnstaking:
         chain.run()
         assert list(withdraw_stake(chain, alice, CULPRIT.id, 1).data) == [100]
         assert withdraw_stake(chain, alice, CULPRIT.id, 1).code == "unknown_unbonding"
-        assert (balance(chain, alice), held(chain)) == (INITIAL_BALANCE, 0)
+        assert (get_balance(chain, alice), held(chain)) == (INITIAL_BALANCE, 0)
         assert chain.store.get(unbonding_pool_key(CULPRIT.id, 1)) is None
         check_stakes(chain)
 
@@ -279,7 +267,7 @@ class TestUnstaking:
 class TestRewards:
     def test_epoch_of_the_specification(self) -> None:
         """Fees of 100 and an issuance of 900; A takes a tenth, the others all."""
-        chain = make_chain(issuance_per_epoch=900)
+        chain = make_staking_chain(issuance_per_epoch=900)
         a, b, c, d = (member.id for member in MEMBERS[:4])
         state = BlockState([], chain.store.tip_state)
         pools = {
@@ -321,48 +309,53 @@ class TestRewards:
         assert state.get(CHAIN_EPOCH_REWARDS, decode_epoch_rewards) == EpochRewards(0)
 
     def test_fees_that_do_not_divide_stay_for_the_next_epoch(self) -> None:
-        chain = make_chain(fee_per_byte=1)
+        chain = make_staking_chain(fee_per_byte=1)
         alice, bob = chain.network.accounts[:2]
         chain.submit(alice, "transfer", [bob.id, 5], fee_limit=10_000)
         fee = read_rewards(chain).pot
         run_schedule(chain, [2, 2, 3, 2])
         assert fee == 195
-        assert [balance(chain, each) - INITIAL_BALANCE for each in MEMBERS[:4]] == [58, 39, 58, 39]
+        assert [get_balance(chain, each) - INITIAL_BALANCE for each in MEMBERS[:4]] == [
+            58,
+            39,
+            58,
+            39,
+        ]
         assert read_rewards(chain) == EpochRewards(1)
         check_stakes(chain)
 
     def test_validator_without_stake_is_paid_to_its_account(self) -> None:
-        chain = make_chain(issuance_per_epoch=1_000)
+        chain = make_staking_chain(issuance_per_epoch=1_000)
         run_schedule(chain, [10, 0, 0, 0])
-        assert balance(chain, MEMBERS[0]) == INITIAL_BALANCE + 1_000
+        assert get_balance(chain, MEMBERS[0]) == INITIAL_BALANCE + 1_000
         assert read_pool(chain, MEMBERS[0].id).karma == 10
         assert read_pool(chain, MEMBERS[1].id) == StakePool(epochs=1)
         check_stakes(chain)
 
     def test_nobody_takes_of_a_validators_pay_by_staking_on_it_unasked(self) -> None:
-        chain = make_chain(issuance_per_epoch=1_000)
+        chain = make_staking_chain(issuance_per_epoch=1_000)
         stranger = chain.network.accounts[0]
         stake(chain, stranger, MEMBERS[0].id, 1)
         run_schedule(chain, [9, 0, 0, 0])
-        assert balance(chain, MEMBERS[0]) == INITIAL_BALANCE + 1_000
+        assert get_balance(chain, MEMBERS[0]) == INITIAL_BALANCE + 1_000
         assert list_delegations(chain.store, stranger.id, limit=9) == [
             Delegation(MEMBERS[0].id, 1, 1)
         ]
 
     def test_commission_holds_from_the_next_epoch_on(self) -> None:
-        chain = make_chain(issuance_per_epoch=1_000)
+        chain = make_staking_chain(issuance_per_epoch=1_000)
         owner, alice = MEMBERS[0], chain.network.accounts[0]
         stake(chain, alice, owner.id, 100)
         assert list(set_commission(chain, owner, 2_500).data) == [2_500, 1]
         run_schedule(chain, [8])
-        assert balance(chain, owner) == INITIAL_BALANCE + 1_000, "not yet"
+        assert get_balance(chain, owner) == INITIAL_BALANCE + 1_000, "not yet"
         assert list(set_commission(chain, owner, 9_000).data) == [9_000, 2]
         assert list(set_commission(chain, owner, 5_000).data) == [5_000, 2]
         run_schedule(chain, [8])
-        assert balance(chain, owner) == INITIAL_BALANCE + 1_250
+        assert get_balance(chain, owner) == INITIAL_BALANCE + 1_250
         assert read_pool(chain, owner.id).pool == SharePool(850, 100)
         run_schedule(chain, [10])
-        assert balance(chain, owner) == INITIAL_BALANCE + 1_750
+        assert get_balance(chain, owner) == INITIAL_BALANCE + 1_750
         assert read_pool(chain, owner.id).pool == SharePool(1_350, 100)
         assert unstake(chain, alice, owner.id).data[1] == 1_350
         check_stakes(chain)
@@ -393,15 +386,15 @@ class TestSlashing:
         return chain.submit(sender, "report_evidence", body).receipts[0]
 
     def test_slash_takes_of_the_pool_and_of_what_left_since(self) -> None:
-        chain = make_chain()
+        chain = make_staking_chain()
         alice, bob, carol = chain.network.accounts[:3]
         self.stake_and_leave(chain)
-        before = balance(chain, carol)
+        before = get_balance(chain, carol)
         receipt = self.report(chain, carol, epoch=1)
         kind = int(EvidenceKind.COMMIT_AND_VIEW_CHANGE)
         # A tenth of 1,450, of 200 and of 50; not of the 100 that had begun to leave before.
         assert list(receipt.data) == [CULPRIT.id, kind, 145 + 20 + 5, 17]
-        assert (balance(chain, carol), burnt(chain)) == (before + 17, 153)
+        assert (get_balance(chain, carol), burnt(chain)) == (before + 17, 153)
         pool = read_pool(chain, CULPRIT.id)
         assert (pool.pool, pool.is_tombstoned, pool.slashed) == (SharePool(1_305, 1_450), True, 170)
         check_stakes(chain)
@@ -413,14 +406,14 @@ class TestSlashing:
         check_stakes(chain)
 
     def test_tombstoned_pool_takes_no_stake_and_earns_nothing(self) -> None:
-        chain = make_chain(issuance_per_epoch=1_000)
+        chain = make_staking_chain(issuance_per_epoch=1_000)
         alice = chain.network.accounts[0]
         stake(chain, CULPRIT, CULPRIT.id, 100)
         self.report(chain, alice, epoch=0)
         assert stake(chain, alice, CULPRIT.id, 5).code == "not_a_validator", "it is suspended"
-        before = balance(chain, CULPRIT)
+        before = get_balance(chain, CULPRIT)
         run_schedule(chain, [0, 1, 0, 6])
-        assert balance(chain, CULPRIT) == before
+        assert get_balance(chain, CULPRIT) == before
         assert read_pool(chain, CULPRIT.id).pool == SharePool(90, 100)
         assert (read_pool(chain, CULPRIT.id).blocks, read_pool(chain, CULPRIT.id).karma) == (6, 0)
         decide(chain, MEMBERS[:3], readmit(chain, 3, make_key("reformed")))
@@ -431,7 +424,7 @@ class TestSlashing:
         check_stakes(chain)
 
     def test_evidence_of_other_epochs_takes_nothing_more(self) -> None:
-        chain = make_chain()
+        chain = make_staking_chain()
         carol = chain.network.accounts[2]
         self.stake_and_leave(chain)
         assert self.report(chain, carol, epoch=1).data[2] == 170
@@ -442,27 +435,27 @@ class TestSlashing:
         assert burnt(chain) == 153
 
     def test_evidence_of_a_nodes_own_key_pays_its_member(self) -> None:
-        chain = make_chain()
+        chain = make_staking_chain()
         stake(chain, CULPRIT, CULPRIT.id, 1_000)
         key = chain.network.validators[0]
         node = TestAccount(key, account_id_from_public_key(key.public_key))
         assert list(self.report(chain, node, epoch=0).data)[2:] == [100, 10]
-        assert balance(chain, MEMBERS[0]) == INITIAL_BALANCE + 10
+        assert get_balance(chain, MEMBERS[0]) == INITIAL_BALANCE + 10
         check_stakes(chain)
 
     @pytest.mark.parametrize("by_its_node", [False, True])
     def test_culprit_that_reports_itself_is_paid_nothing(self, by_its_node: bool) -> None:
-        chain = make_chain()
+        chain = make_staking_chain()
         stake(chain, CULPRIT, CULPRIT.id, 1_000)
         key = chain.network.validators[3]
         node = TestAccount(key, account_id_from_public_key(key.public_key))
         receipt = self.report(chain, node if by_its_node else CULPRIT, epoch=0)
         assert list(receipt.data)[2:] == [100, 0]
-        assert (balance(chain, CULPRIT), burnt(chain)) == (INITIAL_BALANCE - 1_000, 100)
+        assert (get_balance(chain, CULPRIT), burnt(chain)) == (INITIAL_BALANCE - 1_000, 100)
         check_stakes(chain)
 
     def test_account_that_acts_for_the_culprit_is_paid_nothing(self) -> None:
-        network = make_network(parameters=PARAMETERS)
+        network = make_network(parameters=STAKING_PARAMETERS)
         members = list(network.genesis.members)
         helper = network.accounts[0]
         members[3] = replace(members[3], accounts=(helper.id,))
@@ -472,21 +465,21 @@ class TestSlashing:
         check_stakes(chain)
 
     def test_nothing_taken_writes_nobodys_account(self) -> None:
-        chain = Chain(make_network(parameters=PARAMETERS))
+        chain = Chain(make_network(parameters=STAKING_PARAMETERS))
         key = chain.network.validators[0]
         node = TestAccount(key, account_id_from_public_key(key.public_key))
         assert self.report(chain, node, epoch=0).code == "ok"
         assert chain.store.get(account_key(MEMBERS[0].id)) is None
 
     def test_reporter_may_get_all_of_it(self) -> None:
-        chain = make_chain(slash_reporter_percent=100)
+        chain = make_staking_chain(slash_reporter_percent=100)
         alice, bob = chain.network.accounts[:2]
         stake(chain, alice, CULPRIT.id, 1_000)
         assert list(self.report(chain, bob, epoch=0).data)[2:] == [100, 100]
-        assert (balance(chain, bob), burnt(chain)) == (INITIAL_BALANCE + 100, 0)
+        assert (get_balance(chain, bob), burnt(chain)) == (INITIAL_BALANCE + 100, 0)
 
     def test_slash_of_everything_leaves_shares_that_are_worth_nothing(self) -> None:
-        chain = make_chain(slash_percent=100, slash_reporter_percent=0)
+        chain = make_staking_chain(slash_percent=100, slash_reporter_percent=0)
         alice = chain.network.accounts[0]
         stake(chain, alice, CULPRIT.id, 100)
         unstake(chain, alice, CULPRIT.id, 30)
@@ -499,7 +492,7 @@ class TestSlashing:
         check_stakes(chain)
 
     def test_what_leaves_after_a_slash_in_the_same_epoch_is_not_cut_again(self) -> None:
-        chain = make_chain()
+        chain = make_staking_chain()
         alice, bob = chain.network.accounts[:2]
         stake(chain, alice, CULPRIT.id, 100)
         stake(chain, bob, CULPRIT.id, 100)
@@ -511,7 +504,7 @@ class TestSlashing:
         assert list(withdraw_stake(chain, alice, CULPRIT.id, 0).data) == [90]
 
     def test_validator_without_a_stake_is_tombstoned_all_the_same(self) -> None:
-        chain = make_chain()
+        chain = make_staking_chain()
         assert report(chain, make_evidence(chain)) == "ok"
         assert read_pool(chain, CULPRIT.id) == StakePool(is_tombstoned=True)
 
@@ -543,40 +536,6 @@ def test_records_read_back() -> None:
     assert decode_holding(Holding(5).encode()) == Holding(5)
     rewards = EpochRewards(9, (1, 2, 3))
     assert decode_epoch_rewards(rewards.encode()) == rewards
-
-
-KINDS = st.sampled_from(
-    ["stake", "stake", "unstake", "withdraw", "commission", "report", "epoch", "epoch"]
-)
-STEPS = st.tuples(KINDS, st.integers(0, 2), st.integers(2, 3), st.integers(1, 5_000))
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.lists(STEPS, max_size=30))
-def test_money_is_conserved_over_random_sequences(
-    steps: list[tuple[str, int, int, int]],
-) -> None:
-    chain = make_chain(issuance_per_epoch=997, epoch_length=3, slash_percent=37)
-    for kind, who, whom, amount in steps:
-        holder, validator = chain.network.accounts[who], MEMBERS[whom]
-        match kind:
-            case "stake":
-                stake(chain, holder, validator.id, amount)
-            case "unstake":
-                unstake(chain, holder, validator.id, None if amount % 2 else amount)
-            case "withdraw":
-                epoch = max(chain.store.tip().height // 3 - 4, 0)
-                withdraw_stake(chain, holder, validator.id, epoch)
-            case "commission":
-                set_commission(chain, validator, amount)
-            case "report" if amount % 4 == 0:
-                epoch = chain.store.tip().height // 3
-                report(chain, make_evidence(chain, epoch=epoch), holder)
-            case _:
-                while chain.run(proposer=2).height % 3:
-                    pass
-        assert min(chain.balances().values()) >= 0
-        check_stakes(chain)
 
 
 def overwrite(chain: Chain, key: bytes, value: bytes) -> None:
