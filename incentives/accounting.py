@@ -7,15 +7,43 @@ from collections.abc import Iterable, Sequence
 from incentives.book import Book
 from incentives.mechanism import Outcome
 from incentives.staking import SharePool
+from incentives.support import SupportPot, SupportShare
 from primitives.errors import InvariantViolationError
 
 __all__ = [
+    "split_karma",
+    "verify_collection",
     "verify_movement",
     "verify_outcome",
     "verify_pool_change",
     "verify_settlement",
     "verify_split",
 ]
+
+
+def split_karma(before: Book, outcome: Outcome, *, is_refund: bool) -> tuple[int, int]:
+    """Return the points of karma that an outcome returns to the contributor, and those lost.
+
+    A refund returns those of the untouched samples that it validates; whatever else the book holds
+    less than before is lost. So no more points return than were staked.
+    """
+    if not before.karma_share:
+        return 0, 0
+    validated = outcome.samples & before.untouched if is_refund else 0
+    returned = validated.bit_count() * before.karma_share
+    return returned, before.karma_held - outcome.book.karma_held - returned
+
+
+def verify_collection(pot: SupportPot, share: SupportShare) -> None:
+    """Verify that a pot holds what an account is owed from it (U1 of ``incentives.support``).
+
+    Raises
+    ------
+    InvariantViolationError
+        Somebody's validated samples changed without being settled; the node stops rather than pay.
+    """
+    if not 0 <= share.owed <= pot.held:
+        raise InvariantViolationError(f"{share.owed} is owed, the pot holds {pot.held}")
 
 
 def verify_movement(*, balances: int, held: int, burnt: int, minted: int) -> None:

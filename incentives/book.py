@@ -1,11 +1,15 @@
 """The account book of one contribution: what of its deposit is left on which sample.
 
+A deposit is money, and maybe points of karma in place of a part of it. Reporters take money alone;
+the karma of a sample is lost as soon as anything is taken, and returns only with all of its money.
+
 Every sample of a batch is judged alone, against its own share of the deposit. A set of samples is
 an integer whose bit i stands for sample i: a thousand samples are a hundred bytes, and union or
 intersection is one operation.
 
 Invariants: (B1) what is held is the sum over open samples of what is left on them; (B2) a closed
-sample never opens again; (B3) no account has two claims on one sample.
+sample never opens again; (B3) no account has two claims on one sample; (B4) karma is held on the
+samples that are untouched: open, and nothing was taken from them.
 """
 
 from __future__ import annotations
@@ -32,6 +36,8 @@ class Book:
         ``(sample, left)`` for open samples of which a part was taken, ascending.
     reporters
         ``(account, samples it reported)``, in the order of their first report.
+    karma_share
+        Points of karma that each put in.
     """
 
     samples: int
@@ -39,12 +45,23 @@ class Book:
     open_samples: int
     partial: tuple[tuple[int, int], ...] = ()
     reporters: tuple[tuple[bytes, int], ...] = ()
+    karma_share: int = 0
 
     @property
     def held(self) -> int:
         """All money that is left (B1)."""
         untouched = self.open_samples.bit_count() - len(self.partial)
         return untouched * self.share + sum(left for _, left in self.partial)
+
+    @property
+    def untouched(self) -> int:
+        """Set of open samples from which nothing was taken."""
+        return self.open_samples & ~sum(1 << sample for sample, _ in self.partial)
+
+    @property
+    def karma_held(self) -> int:
+        """All points of karma that are left (B4)."""
+        return (self.open_samples.bit_count() - len(self.partial)) * self.karma_share
 
     def left_on(self, sample: int) -> int:
         """Return what is left on a sample."""
@@ -80,9 +97,10 @@ class Book:
         return replace(self, reporters=tuple(noted.items()))
 
 
-def open_book(samples: int, share: int) -> Book:
+def open_book(samples: int, share: int, karma_share: int = 0) -> Book:
     """Return the book of a new contribution."""
-    return Book(samples=samples, share=share, open_samples=(1 << samples) - 1)
+    open_samples = (1 << samples) - 1
+    return Book(samples=samples, share=share, open_samples=open_samples, karma_share=karma_share)
 
 
 def iterate_samples(samples: int) -> Iterator[int]:

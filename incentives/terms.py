@@ -10,6 +10,7 @@ from primitives.errors import InvalidInputError
 __all__ = [
     "HALF_LIFE_MS_MIN",
     "KARMA_PRICE_MAX",
+    "PERCENT",
     "SPONSORED_SAMPLES_MAX",
     "VOLUNTARY_FEE_MAX",
     "WEIGHT_MAX",

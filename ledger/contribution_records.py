@@ -75,6 +75,8 @@ class Contribution:
         Number of a class or group, samples of it, those predicted rightly; ascending.
     book
         What is left to claim.
+    validated
+        How many of its samples were validated.
     """
 
     transaction_id: bytes
@@ -88,6 +90,7 @@ class Contribution:
     by_class: GroupCounts
     by_group: GroupCounts
     book: Book
+    validated: int = 0
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
@@ -113,13 +116,15 @@ class Contribution:
                 encode_sample_set(book.open_samples),
                 partial,
                 reporters,
+                book.karma_share,
+                self.validated,
             )
         )
 
 
 def decode_contribution(data: bytes) -> Contribution:
     """Return the contribution whose canonical bytes are `data`; raises as `read_record`."""
-    reader = read_record(data, "contribution", 15)
+    reader = read_record(data, "contribution", 17)
     return Contribution(
         transaction_id=reader.bytes("transaction_id", HASH_BYTES),
         contributor=AccountId(reader.bytes("contributor", ACCOUNT_ID_BYTES)),
@@ -132,6 +137,7 @@ def decode_contribution(data: bytes) -> Contribution:
         by_class=decode_group_counts(reader.array("by_class", CLASSES_MAX)),
         by_group=decode_group_counts(reader.array("by_group", CLASSES_MAX)),
         book=_decode_book(reader),
+        validated=reader.integer("validated", 0, SAMPLES_MAX),
     )
 
 
@@ -144,6 +150,7 @@ def _decode_book(reader: FieldReader) -> Book:
         reporters=tuple(
             _decode_reporter(item) for item in reader.array("reporters", _REPORTERS_MAX)
         ),
+        karma_share=reader.counter("karma_share"),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the state says of a model: what it is, how far it has come, and who earned karma on it.
+"""What the state says of a model: what it is and how far it has come.
 
 What never changes and what changes with every contribution are two records, so that a contribution
 rewrites the small one alone. Source: docs/spec/ledger.md §5.
@@ -12,33 +12,27 @@ from typing import Final
 
 from incentives.terms import WEIGHT_MAX, Terms
 from ledger.model_policies import DEFAULT_POLICIES, ModelPolicies, decode_policies
-from ledger.schema import StateReader, read_record
+from ledger.schema import read_record
 from ml_runtime.encoders import Encoder, decode_encoder
 from ml_runtime.spec import CLASSES_MAX, ModelSpec, decode_spec
 from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
 from primitives.codec import Encodable, Value, encode
 from primitives.errors import InvalidInputError
-from primitives.fields import COUNTER_MAX, FieldReader
+from primitives.fields import FieldReader
 
 __all__ = [
     "LOSS_SUM_MAX",
     "MODEL_PREFIX",
-    "Karma",
     "Model",
     "ModelDescription",
     "ModelProgress",
     "check_class_count",
     "check_model_name",
     "decode_description",
-    "decode_karma",
     "decode_model",
     "decode_model_progress",
-    "karma_key",
-    "karma_prefix",
     "model_key",
     "model_progress_key",
-    "overall_karma_key",
-    "read_karma",
     "read_names",
 ]
 
@@ -61,21 +55,6 @@ def model_key(name: str) -> bytes:
 def model_progress_key(name: str) -> bytes:
     """Return the state key of how far a model has come."""
     return b"progress/" + name.encode()
-
-
-def overall_karma_key(account: AccountId) -> bytes:
-    """Return the state key of an account's karma over all models."""
-    return b"karma/" + account
-
-
-def karma_prefix(account: AccountId) -> bytes:
-    """Return what the state keys of an account's karma by model start with."""
-    return overall_karma_key(account) + b"/"
-
-
-def karma_key(account: AccountId, model: str) -> bytes:
-    """Return the state key of an account's karma on one model."""
-    return karma_prefix(account) + model.encode()
 
 
 def check_model_name(name: str) -> None:
@@ -339,38 +318,3 @@ def decode_model_progress(data: bytes) -> ModelProgress:
         valid=reader.counter("valid"),
         loss=reader.integer("loss", -LOSS_SUM_MAX, LOSS_SUM_MAX),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Karma:
-    """What an account is respected for; it cannot be bought, sold or sent.
-
-    Parameters
-    ----------
-    karma
-        Points: one for each validated sample and for each sample rightly reported.
-    valid
-        Validated samples.
-    """
-
-    karma: int = 0
-    valid: int = 0
-
-    def add(self, karma: int, valid: int) -> Karma:
-        """Return more karma, at most what a counter can hold."""
-        return Karma(min(self.karma + karma, COUNTER_MAX), min(self.valid + valid, COUNTER_MAX))
-
-    def encode(self) -> bytes:
-        """Return the canonical bytes."""
-        return encode((self.karma, self.valid))
-
-
-def decode_karma(data: bytes) -> Karma:
-    """Return the karma whose canonical bytes are `data`; raises as `read_record`."""
-    reader = read_record(data, "karma", 2)
-    return Karma(reader.counter("karma"), reader.counter("valid"))
-
-
-def read_karma(state: StateReader, key: bytes) -> Karma:
-    """Return the karma under a key, none if there is no record."""
-    return state.get(key, decode_karma) or Karma()

@@ -22,6 +22,7 @@ from primitives.errors import InvalidInputError
 __all__ = [
     "ADVANCE_EXCHANGE",
     "CLAIM",
+    "COLLECT_SUPPORT",
     "COMMIT_VALIDATION",
     "CONTRIBUTE",
     "CREATE_MODEL",
@@ -46,6 +47,7 @@ __all__ = [
     "SHOW_VALIDATION",
     "STAKE",
     "SUBMIT_MODEL",
+    "SUPPORT_MODEL",
     "TRANSFER",
     "UNSTAKE",
     "UPDATE_MEMBER",
@@ -96,6 +98,8 @@ STAKE: Final = 34
 UNSTAKE: Final = 35
 WITHDRAW_STAKE: Final = 36
 SET_COMMISSION: Final = 37
+SUPPORT_MODEL: Final = 38
+COLLECT_SUPPORT: Final = 39
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 

@@ -312,6 +312,7 @@ class Client:
         *,
         groups: Any = None,
         max_deposit: int | None = None,
+        karma: int = 0,
         wait: bool = True,
     ) -> Transaction:
         """Send samples; ``result["sequence"]`` numbers the contribution.
@@ -326,6 +327,8 @@ class Client:
         groups : to which of the model's groups each sample belongs, by number or name.
         max_deposit : most that may be held as deposit for all samples together; if left out, the
             most that the model's terms can ever ask for.
+        karma : most points of the own karma on the model to be staked for all samples together, in
+            place of a part of the money, as the model's terms allow.
         wait : return only once the model has learnt them.
 
         Raises
@@ -343,7 +346,7 @@ class Client:
         sites = None if groups is None else encode_groups(groups, described.groups, count)
         if max_deposit is None:
             max_deposit = described.incentive.weight * PRICE_PER_WEIGHT_MAX * count
-        body: list[Encodable] = [model, max_deposit, count]
+        body: list[Encodable] = [model, max_deposit, count, karma]
         data = encode_batch(samples, targets, kind, sites)
         return self._submit(bodies.CONTRIBUTE, body, data=data, wait=wait)
 

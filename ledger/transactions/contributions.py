@@ -12,7 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from incentives.accounting import verify_outcome
+from incentives.accounting import split_karma, verify_outcome
+from incentives.activity import DAY_MS
 from incentives.book import open_book
 from incentives.mechanism import (
     ClaimEvent,
@@ -29,42 +30,43 @@ from ledger.contribution_records import (
     contribution_key,
     decode_contribution,
 )
+from ledger.deeds import Deeds, describe_validated
 from ledger.errors import TransactionFailedError
 from ledger.governance import require_role
-from ledger.karma import credit_karma
+from ledger.karma import credit_karma, settle_staked_karma
+from ledger.karma_records import karma_key, read_karma
 from ledger.model_policies import DRIFT_POLICIES
 from ledger.model_records import (
     LOSS_SUM_MAX,
     Model,
-    ModelDescription,
-    ModelProgress,
     decode_model,
-    karma_key,
     model_key,
     model_progress_key,
-    read_karma,
 )
 from ledger.model_tally import (
-    CLASSES_MAX,
-    GroupCounts,
-    count_groups,
     model_tally_key,
     read_tally,
 )
 from ledger.parameters import Parameters
 from ledger.schema import AMOUNT_MAX, StateReader
 from ledger.transaction import Transaction
+from ledger.transactions.contributed_batch import (
+    check_groups,
+    check_targets,
+    count_entries,
+    count_judged,
+)
+from ledger.transactions.deposits import take_deposit
 from ledger.transactions.kind import ExecutionContext
 from ledger.transactions.model_access import get_model, get_progress, read_model_name
 from ledger.transactions.model_drift import watch_for_drift
 from ledger.transactions.model_versions import UNITS_PER_LOADED
-from ml_runtime.evaluation import Evaluation, count_by, find_agreed, learn_and_evaluate
-from ml_runtime.family import Task, check_batch, count_parameters
+from ml_runtime.evaluation import find_agreed, learn_and_evaluate
+from ml_runtime.family import check_batch, count_parameters
+from ml_runtime.regions import UNITS_PER_ENTRY
 from ml_runtime.registry import get_family
 from ml_runtime.samples import (
     Batch,
-    DenseSamples,
-    Samples,
     decode_batch,
     sample_count,
     widen,
@@ -97,18 +99,22 @@ class Contribute:
     model
         Name of the model.
     max_deposit
-        Most that may be held for the whole batch.
+        Most money that may be held for the whole batch.
     samples
         How many there are.
+    karma
+        Most points of the sender's karma on the model that may be staked for the whole batch, in
+        place of money.
     """
 
     model: str
     max_deposit: int
     samples: int
+    karma: int = 0
 
     def to_fields(self) -> list[Encodable]:
         """Return the body of the envelope."""
-        return [self.model, self.max_deposit, self.samples]
+        return [self.model, self.max_deposit, self.samples, self.karma]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +156,23 @@ class ContributeKind:
     code: Final = 3
     name: Final = "contribute"
     has_payload: Final = True
-    result_fields: Final = ("sequence", "deposit_per_sample", "deposit", "correct", "samples")
+    result_fields: Final = (
+        "sequence",
+        "deposit_per_sample",
+        "deposit",
+        "correct",
+        "samples",
+        "karma_per_sample",
+    )
 
     def decode_body(self, value: list[Value]) -> Contribute:
         """Return the body; raises `InvalidInputError`."""
-        reader = FieldReader(value, "contribute", 3)
+        reader = FieldReader(value, "contribute", 4)
         body = Contribute(
             read_model_name(reader),
             reader.integer("max_deposit", 0, AMOUNT_MAX),
             reader.integer("samples", 1, SAMPLES_MAX),
+            reader.counter("karma"),
         )
         reader.end()
         return body
@@ -215,7 +229,8 @@ class ContributeKind:
             ``role_needed``, ``unknown_model``, what the batch does not suit
             (``wrong_feature_count``, ``feature_out_of_range``, ``unknown_class``,
             ``wrong_layout``, ``wrong_targets``, ``target_out_of_range``, ``unknown_group``),
-            ``insufficient_deposit`` or ``insufficient_balance``.
+            ``insufficient_deposit``, ``insufficient_karma``, ``sponsor_limit`` or
+            ``insufficient_balance``.
         """
         require_role(context, context.sender, context.parameters.contribute_roles)
         model = get_model(context, body.model)
@@ -225,27 +240,34 @@ class ContributeKind:
         family = get_family(spec.family)
         try:
             check_batch(family, spec, batch.samples, batch.targets)
-            _check_targets(family.task(spec), batch)
-            _check_groups(model.description, batch)
+            check_targets(family.task(spec), batch)
+            check_groups(model.description, batch)
         except InvalidInputError as error:
             raise TransactionFailedError(error.code, error.message) from error
-        share = _take_deposit(context, model, progress, body)
+        share, karma_share = take_deposit(
+            context,
+            model,
+            progress,
+            samples=body.samples,
+            max_deposit=body.max_deposit,
+            karma=body.karma,
+        )
         sequence = progress.contributions
         evaluation = learn_and_evaluate(family, spec, context.change_model(body.model), batch)
         correct = evaluation.correct
-        by_class, by_group = _count(model.description, batch, evaluation)
+        by_class, by_group = count_judged(model.description, batch, evaluation)
         contribution = Contribution(
             transaction_id=context.transaction_id,
             contributor=context.sender,
             depositor=context.payer,
             height=context.height,
             timestamp_ms=context.timestamp_ms,
-            entries=_count_entries(batch.samples),
+            entries=count_entries(batch.samples),
             correct=correct,
             loss=evaluation.loss,
             by_class=by_class,
             by_group=by_group,
-            book=open_book(body.samples, share),
+            book=open_book(body.samples, share, karma_share),
         )
         context.put(contribution_key(body.model, sequence), contribution)
         after = replace(
@@ -263,7 +285,7 @@ class ContributeKind:
             context.put(model_tally_key(body.model), tally)
         context.note_progress(body.model, after)
         watch_for_drift(context, model, evaluation)
-        return [sequence, share, share * body.samples, correct, body.samples]
+        return [sequence, share, share * body.samples, correct, body.samples, karma_share]
 
 
 class _JudgementKind:
@@ -272,6 +294,7 @@ class _JudgementKind:
     has_payload: Final = False
     result_fields: Final = ("samples", "paid", "karma")
     name: str
+    units_per_entry = 0
 
     def decode_body(self, value: list[Value]) -> Judgement:
         """Return the body; raises `InvalidInputError`."""
@@ -303,7 +326,8 @@ class _JudgementKind:
         if model is None or contribution is None:
             return 0
         spec = model.description.spec
-        return get_family(spec.family).cost(spec, contribution.book.samples, contribution.entries)
+        units = get_family(spec.family).cost(spec, contribution.book.samples, contribution.entries)
+        return units + self.units_per_entry * contribution.entries
 
 
 class RefundKind(_JudgementKind):
@@ -311,6 +335,7 @@ class RefundKind(_JudgementKind):
 
     code: Final = 4
     name: Final = "refund"
+    units_per_entry = UNITS_PER_ENTRY
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: Judgement
@@ -329,9 +354,10 @@ class RefundKind(_JudgementKind):
             raise TransactionFailedError(
                 "not_contributor", "only the contributor can ask for a refund"
             )
+        batch = _read_batch(context, model, contribution)
         event = RefundEvent(
             samples=_select(body, contribution),
-            agreed=_find_agreed(context, model, contribution),
+            agreed=_find_agreed(context, model, batch),
             elapsed_ms=context.timestamp_ms - contribution.timestamp_ms,
         )
         mechanism = get_mechanism(model.description.terms.mechanism)
@@ -340,10 +366,13 @@ class RefundKind(_JudgementKind):
         except RefusedError as error:
             raise TransactionFailedError(error.code, error.message) from error
         valid = outcome.samples.bit_count()
-        progress = get_progress(context, body.model)
-        context.put(model_progress_key(body.model), replace(progress, valid=progress.valid + valid))
-        _book(context, body, contribution, outcome, contribution.depositor)
-        credit_karma(context, context.sender, body.model, points=outcome.karma, valid=valid)
+        day = None if contribution.validated else contribution.timestamp_ms // DAY_MS
+        contribution = replace(contribution, validated=contribution.validated + valid)
+        _book(context, body, contribution, outcome, contribution.depositor, is_refund=True)
+        deeds = describe_validated(batch, outcome.samples, day)
+        credit_karma(
+            context, context.sender, body.model, points=outcome.karma, valid=valid, deeds=deeds
+        )
         return [valid, outcome.paid, outcome.karma]
 
 
@@ -371,7 +400,7 @@ class ReportKind(_JudgementKind):
             reporter=context.sender,
             is_contributor=context.sender == contribution.contributor,
             samples=_select(body, contribution),
-            agreed=_find_agreed(context, model, contribution),
+            agreed=_find_agreed(context, model, _read_batch(context, model, contribution)),
             elapsed_ms=context.timestamp_ms - contribution.timestamp_ms,
             own_valid=read_karma(context, karma_key(context.sender, body.model)).valid,
             total_valid=get_progress(context, body.model).valid,
@@ -382,8 +411,12 @@ class ReportKind(_JudgementKind):
         except RefusedError as error:
             raise TransactionFailedError(error.code, error.message) from error
         _book(context, body, contribution, outcome, context.sender)
-        credit_karma(context, context.sender, body.model, points=outcome.karma, valid=0)
-        return [outcome.samples.bit_count(), outcome.paid, outcome.karma]
+        reported = outcome.samples.bit_count()
+        deeds = Deeds(reported=reported)
+        credit_karma(
+            context, context.sender, body.model, points=outcome.karma, valid=0, deeds=deeds
+        )
+        return [reported, outcome.paid, outcome.karma]
 
 
 class ClaimKind:
@@ -443,56 +476,6 @@ def _batch_of(context: ExecutionContext, transaction: Transaction) -> Batch:
     return decode_batch(data, samples_max=SAMPLES_MAX)
 
 
-def _check_targets(task: Task, batch: Batch) -> None:
-    """Refuse a batch that says of its samples what the model does not learn."""
-    wanted = {"classification": "labels", "regression": "values"}.get(task, "none")
-    if task == "none":
-        raise InvalidInputError(
-            "wrong_targets", "the model learns from updates, not from samples", field="payload"
-        )
-    if batch.kind != wanted:
-        raise InvalidInputError(
-            "wrong_targets",
-            f"the batch says {batch.kind} of its samples, a model for {task} learns from {wanted}",
-            field="payload.kind",
-            value=batch.kind,
-            limit=wanted,
-        )
-
-
-def _check_groups(description: ModelDescription, batch: Batch) -> None:
-    """Refuse samples of a group that the model does not name."""
-    if batch.groups is not None and int(batch.groups.max()) >= len(description.groups):
-        raise InvalidInputError(
-            "unknown_group",
-            f"group {int(batch.groups.max())} is unknown, the model names"
-            f" {len(description.groups)} groups",
-            field="payload.groups",
-            value=int(batch.groups.max()),
-            limit=len(description.groups) - 1,
-        )
-
-
-def _count(
-    description: ModelDescription, batch: Batch, evaluation: Evaluation
-) -> tuple[GroupCounts, GroupCounts]:
-    """Return how the classes and the groups of a batch were judged."""
-    classes = description.spec.class_count
-    by_class: GroupCounts = ()
-    if 0 < classes <= CLASSES_MAX:
-        by_class = count_groups(*count_by(batch.targets, evaluation.agreed, classes))
-    if batch.groups is None:
-        return by_class, ()
-    counts = count_by(batch.groups, evaluation.agreed, len(description.groups))
-    return by_class, count_groups(*counts)
-
-
-def _count_entries(samples: Samples) -> int:
-    if isinstance(samples, DenseSamples):
-        return samples.features.size
-    return len(samples.indices)
-
-
 def _get_contribution(context: ExecutionContext, name: str, sequence: int) -> Contribution:
     contribution = context.get(contribution_key(name, sequence), decode_contribution)
     if contribution is None:
@@ -500,25 +483,6 @@ def _get_contribution(context: ExecutionContext, name: str, sequence: int) -> Co
             "unknown_contribution", f"model {name!r} has no contribution {sequence}"
         )
     return contribution
-
-
-def _take_deposit(
-    context: ExecutionContext, model: Model, progress: ModelProgress, body: Contribute
-) -> int:
-    """Hold the deposit of a batch; return the share of each sample."""
-    terms = model.description.terms
-    seconds = (context.timestamp_ms - progress.last_update_ms) // 1000
-    share = get_mechanism(terms.mechanism).compute_price(terms, seconds)
-    deposit = share * body.samples
-    if deposit > body.max_deposit:
-        raise TransactionFailedError(
-            "insufficient_deposit",
-            f"{body.samples} samples at {share} need a deposit of {deposit}, max_deposit is"
-            f" {body.max_deposit}",
-        )
-    if deposit:
-        context.hold(context.payer, deposit)
-    return share
 
 
 def _select(body: Judgement, contribution: Contribution) -> int:
@@ -534,13 +498,17 @@ def _select(body: Judgement, contribution: Contribution) -> int:
     return sum(1 << sample for sample in body.samples)
 
 
-def _find_agreed(context: ExecutionContext, model: Model, contribution: Contribution) -> int:
-    """Return the set of samples whose label the model predicts now."""
+def _read_batch(context: ExecutionContext, model: Model, contribution: Contribution) -> Batch:
+    """Return the samples of a contribution, as wide as the model is by now."""
     data = context.read_payload(contribution.transaction_id)
     batch = decode_batch(data, samples_max=SAMPLES_MAX)
+    return widen(batch, model.description.spec.feature_count)
+
+
+def _find_agreed(context: ExecutionContext, model: Model, batch: Batch) -> int:
+    """Return the set of samples whose label the model predicts now."""
     spec = model.description.spec
     family = get_family(spec.family)
-    batch = widen(batch, spec.feature_count)
     agreed = find_agreed(family, spec, context.read_model(model.description.name), batch)
     return int.from_bytes(np.packbits(agreed, bitorder="little").tobytes(), "little")
 
@@ -551,9 +519,20 @@ def _book(
     contribution: Contribution,
     outcome: Outcome,
     recipient: AccountId,
+    *,
+    is_refund: bool = False,
 ) -> None:
-    """Write the new book and pay what it gave up."""
+    """Write the new book, pay what it gave up and settle the karma that was staked."""
     verify_outcome(contribution.book, outcome)
+    returned, lost = split_karma(contribution.book, outcome, is_refund=is_refund)
+    settle_staked_karma(
+        context,
+        contribution.contributor,
+        body.model,
+        returned=returned,
+        lost=lost,
+        since_ms=contribution.timestamp_ms,
+    )
     key = contribution_key(body.model, body.sequence)
     context.put(key, replace(contribution, book=outcome.book))
     if outcome.paid:

@@ -37,6 +37,7 @@ from ledger.transactions.model_parameters import FINISH_UPLOAD, UPDATE_TENSORS, 
 from ledger.transactions.model_versions import EXTEND_MODEL, REVERT_MODEL, SET_ALIAS
 from ledger.transactions.models import CREATE_MODEL
 from ledger.transactions.staking import SET_COMMISSION, STAKE, UNSTAKE, WITHDRAW_STAKE
+from ledger.transactions.support import COLLECT_SUPPORT, SUPPORT_MODEL
 from primitives.errors import InvalidInputError
 
 __all__ = ["KINDS", "body_of", "get_kind", "kind_of"]
@@ -79,6 +80,8 @@ KINDS: Final[tuple[AnyKind, ...]] = (
     UNSTAKE,
     WITHDRAW_STAKE,
     SET_COMMISSION,
+    SUPPORT_MODEL,
+    COLLECT_SUPPORT,
 )
 
 _BY_CODE: Final = {kind.code: kind for kind in KINDS}

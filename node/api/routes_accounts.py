@@ -7,7 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from ledger.model_records import Karma, decode_karma, karma_prefix, overall_karma_key
+from ledger.karma_records import (
+    Karma,
+    current_points,
+    decode_karma,
+    karma_prefix,
+    overall_karma_key,
+)
+from ledger.leaderboard import read_half_life
 from ledger.reader import LedgerReader
 from ledger.schema import Account, account_key, decode_account
 from ledger.stored_records import decode_own
@@ -63,25 +70,28 @@ async def get_account(
     ledger = service.ledger
     record = ledger.read(account_key(account_id), decode_account, height) or Account()
     karma = ledger.read(overall_karma_key(account_id), decode_karma, height) or Karma()
+    at = service.follower.tip.height if height is None else height
+    now_ms = ledger.header(at).timestamp_ms
     return AccountView(
         account=account_to_text(account_id),
-        height=service.follower.tip.height if height is None else height,
+        height=at,
         balance=str(record.balance),
         nonce=str(record.nonce),
         public_key=None if record.public_key is None else record.public_key.hex(),
-        karma=karma.karma,
+        karma=current_points(karma, now_ms, read_half_life(ledger, height=height)),
         validated_samples=karma.valid,
-        karma_by_model=_list_karma(ledger, account_id, height),
+        karma_by_model=_list_karma(ledger, account_id, height, now_ms),
     )
 
 
 def _list_karma(
-    ledger: LedgerReader, account: AccountId, height: int | None
+    ledger: LedgerReader, account: AccountId, height: int | None, now_ms: int
 ) -> list[ModelKarmaView]:
     prefix = karma_prefix(account)
     views = []
     for key, value in ledger.scan(prefix, height=height, limit=MODELS_LISTED_MAX):
         karma = decode_own(value, decode_karma)
         name = key[len(prefix) :].decode()
-        views.append(ModelKarmaView(model=name, karma=karma.karma, validated_samples=karma.valid))
+        points = current_points(karma, now_ms, read_half_life(ledger, name, height))
+        views.append(ModelKarmaView(model=name, karma=points, validated_samples=karma.valid))
     return views
