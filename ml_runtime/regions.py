@@ -18,22 +18,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples
+from ml_runtime.spec import ModelSpec
 
-__all__ = ["REGIONS", "UNITS_PER_ENTRY", "find_regions"]
+__all__ = ["REGIONS", "compute_units", "find_regions"]
 
 PROJECTIONS: Final = 6
 REGIONS: Final = 1 << PROJECTIONS
 
 VALUE_MAX: Final = 1 << 38
 
-UNITS_PER_ENTRY: Final = 32
-"""What finding regions costs for each feature of a sample: hashing its number, six additions."""
+_UNITS_PER_SIGN: Final = 56
+_UNITS_PER_ENTRY: Final = 8
+
+
+def compute_units(spec: ModelSpec, entries: int) -> int:
+    """Return what finding the regions of samples costs, in compute units.
+
+    Parameters
+    ----------
+    spec
+        Of the model.
+    entries
+        Features in all samples together, of sparse ones those that are given.
+    """
+    hashed = min(spec.feature_count, entries) if spec.layout == "dense" else entries
+    return _UNITS_PER_SIGN * hashed + _UNITS_PER_ENTRY * entries
 
 
 def find_regions(samples: Samples) -> Integers:
     """Return the region of each sample, int64[n] in [0, 64)."""
     if isinstance(samples, DenseSamples):
-        sums = _clip(samples.features) @ _signs(np.arange(samples.feature_count))
+        sums = _project_dense(samples)
     else:
         sums = _project_sparse(samples)
     bits = (sums >= 0).astype(np.int64)
@@ -42,22 +57,31 @@ def find_regions(samples: Samples) -> Integers:
 
 
 def _project_sparse(samples: SparseSamples) -> Integers:
-    terms = _clip(samples.values)[:, None] * _signs(samples.indices)
-    # Differences of running sums are exact even where those wrap around, since each row's fits.
-    running = np.zeros((len(terms) + 1, PROJECTIONS), dtype=np.int64)
-    np.cumsum(terms, axis=0, out=running[1:])
-    sums: Integers = running[samples.row_starts[1:]] - running[samples.row_starts[:-1]]
+    values, hashes = _clip(samples.values), _hash(samples.indices.astype(np.uint64))
+    sums = np.zeros((len(samples.row_starts) - 1, PROJECTIONS), dtype=np.int64)
+    running = np.zeros(len(values) + 1, dtype=np.int64)
+    for projection in range(PROJECTIONS):
+        # Differences of running sums are exact even where those wrap around, as each row's fits.
+        np.cumsum(values * _signs(hashes, projection), out=running[1:])
+        sums[:, projection] = np.diff(running[samples.row_starts])
     return sums
+
+
+def _project_dense(samples: DenseSamples) -> Integers:
+    values = _clip(samples.features)
+    hashes = _hash(np.arange(samples.feature_count, dtype=np.uint64))
+    products = [values @ _signs(hashes, projection) for projection in range(PROJECTIONS)]
+    return np.stack(products, axis=1)
 
 
 def _clip(values: Integers) -> Integers:
     return np.clip(values, -VALUE_MAX, VALUE_MAX)
 
 
-def _signs(features: Integers) -> Integers:
-    """Return ±1 for each feature and projection, int64[len(features), 6]."""
-    bits = _hash(features.astype(np.uint64))[:, None] >> np.arange(PROJECTIONS, dtype=np.uint64)
-    signs: Integers = (bits & np.uint64(1)).astype(np.int64) * 2 - 1
+def _signs(hashes: NDArray[np.uint64], projection: int) -> Integers:
+    """Return 1 where the hash has the bit of the projection, else -1."""
+    bits = (hashes >> np.uint64(projection)) & np.uint64(1)
+    signs: Integers = bits.astype(np.int64) * 2 - 1
     return signs
 
 

@@ -63,7 +63,7 @@ from ledger.transactions.model_drift import watch_for_drift
 from ledger.transactions.model_versions import UNITS_PER_LOADED
 from ml_runtime.evaluation import find_agreed, learn_and_evaluate
 from ml_runtime.family import check_batch, count_parameters
-from ml_runtime.regions import UNITS_PER_ENTRY
+from ml_runtime.regions import compute_units
 from ml_runtime.registry import get_family
 from ml_runtime.samples import (
     Batch,
@@ -294,7 +294,7 @@ class _JudgementKind:
     has_payload: Final = False
     result_fields: Final = ("samples", "paid", "karma")
     name: str
-    units_per_entry = 0
+    counts_regions = False
 
     def decode_body(self, value: list[Value]) -> Judgement:
         """Return the body; raises `InvalidInputError`."""
@@ -327,7 +327,7 @@ class _JudgementKind:
             return 0
         spec = model.description.spec
         units = get_family(spec.family).cost(spec, contribution.book.samples, contribution.entries)
-        return units + self.units_per_entry * contribution.entries
+        return units + (compute_units(spec, contribution.entries) if self.counts_regions else 0)
 
 
 class RefundKind(_JudgementKind):
@@ -335,7 +335,7 @@ class RefundKind(_JudgementKind):
 
     code: Final = 4
     name: Final = "refund"
-    units_per_entry = UNITS_PER_ENTRY
+    counts_regions = True
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: Judgement

@@ -245,6 +245,7 @@ def test_mechanism_that_opens_a_closed_sample_stops_the_node() -> None:
     "terms",
     [
         Terms("points", 1, 0, 0, 0),
+        Terms("points", 0, 0, 0, 0, karma_price=5),
         Terms("deposit_refund_take", -1, 0, 0, 0),
         Terms("deposit_refund_take", WEIGHT_MAX + 1, 0, 0, 0),
         Terms("deposit_refund_take", 1, 2, 1, 3),

@@ -77,6 +77,8 @@ def test_codes_of_kinds_are_those_of_the_ledger() -> None:
         "unstake": bodies.UNSTAKE,
         "withdraw_stake": bodies.WITHDRAW_STAKE,
         "set_commission": bodies.SET_COMMISSION,
+        "support_model": bodies.SUPPORT_MODEL,
+        "collect_support": bodies.COLLECT_SUPPORT,
     }
 
 
