@@ -27,22 +27,25 @@ REGIONS: Final = 1 << PROJECTIONS
 
 VALUE_MAX: Final = 1 << 38
 
+_UNITS_PER_SAMPLE: Final = 64
 _UNITS_PER_SIGN: Final = 56
 _UNITS_PER_ENTRY: Final = 8
 
 
-def compute_units(spec: ModelSpec, entries: int) -> int:
+def compute_units(spec: ModelSpec, count: int, entries: int) -> int:
     """Return what finding the regions of samples costs, in compute units.
 
     Parameters
     ----------
     spec
         Of the model.
+    count
+        How many samples there are.
     entries
         Features in all samples together, of sparse ones those that are given.
     """
     hashed = min(spec.feature_count, entries) if spec.layout == "dense" else entries
-    return _UNITS_PER_SIGN * hashed + _UNITS_PER_ENTRY * entries
+    return _UNITS_PER_SAMPLE * count + _UNITS_PER_SIGN * hashed + _UNITS_PER_ENTRY * entries
 
 
 def find_regions(samples: Samples) -> Integers:

@@ -326,8 +326,9 @@ class _JudgementKind:
         if model is None or contribution is None:
             return 0
         spec = model.description.spec
-        units = get_family(spec.family).cost(spec, contribution.book.samples, contribution.entries)
-        return units + (compute_units(spec, contribution.entries) if self.counts_regions else 0)
+        counted = contribution.book.samples, contribution.entries
+        units = get_family(spec.family).cost(spec, *counted)
+        return units + (compute_units(spec, *counted) if self.counts_regions else 0)
 
 
 class RefundKind(_JudgementKind):

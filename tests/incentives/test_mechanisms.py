@@ -275,6 +275,7 @@ def test_terms_in_order_are_taken() -> None:
     rich = Terms("deposit_refund_take", 1, 0, 0, 0, 5, 7, 50, HALF_LIFE_MS_MIN, 9)
     check_terms(rich, wait_ms_max=WAIT_MS_MAX)
     TAKE.check(rich)
+    get_mechanism("points").check(POINTS_TERMS)
 
 
 def test_mechanisms_are_found_by_name() -> None:
