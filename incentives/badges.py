@@ -1,7 +1,7 @@
 """Badges: what for, in a sentence that everybody can read, and the criterion that decides it.
 
 A badge is a title and nothing else: no money, no karma, no right depends on it, and it is never
-taken away. A newcomer adds one to ``BADGES``. Source: docs/spec/incentives.md §7.
+taken away. A newcomer adds one to ``BADGES``. Source: docs/spec/incentives.md §5.3.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a sample is vouched for with: money, and karma in place of a part of it if the terms say so.
 
-Source: docs/spec/incentives.md §9.
+Source: docs/spec/incentives.md §5.5.
 """
 
 from __future__ import annotations

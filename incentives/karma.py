@@ -8,7 +8,7 @@ product, so more time never leaves more points.
 Bound: points that were carried forward in n steps differ from those carried forward in one by less
 than n + 1 parts of 2^-20, as long as they are below 2^62 parts. Each step rounds down by less than
 one part, and f is cut by less than 2^-62 of a half-life, which is worth less than one part.
-Source: docs/spec/incentives.md §5.
+Source: docs/spec/incentives.md §5.1.
 """
 
 from __future__ import annotations

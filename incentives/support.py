@@ -6,7 +6,7 @@ validated sample has been paid so far, and each account what it was when that ac
 
 Invariants: (U1) what accounts are owed, together, is at most what the pot holds; (U2) what was
 collected is at most what was paid in. What the roundings leave over stays in the pot: *dust*.
-Source: docs/spec/incentives.md §10.
+Source: docs/spec/incentives.md §5.6.
 """
 
 from __future__ import annotations

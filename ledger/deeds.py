@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from ml_runtime.regions import find_regions
-from ml_runtime.samples import Batch, take_samples
+from ml_runtime.samples import Batch
 from ml_runtime.spec import CLASSES_MAX
 
 __all__ = ["NO_DEEDS", "Deeds", "describe_validated"]
@@ -49,7 +49,7 @@ def describe_validated(batch: Batch, samples: int, day: int | None) -> Deeds:
     bits = samples.to_bytes((samples.bit_length() + 7) // 8, "little")
     rows = np.flatnonzero(np.unpackbits(np.frombuffer(bits, np.uint8), bitorder="little"))
     labels = np.unique(batch.targets[rows]) if batch.kind == "labels" else ()
-    regions = np.unique(find_regions(take_samples(batch.samples, rows)))
+    regions = np.unique(find_regions(batch.samples)[rows])
     return Deeds(
         day=day,
         # The state keeps a set of so many: no class that a model has is above.

@@ -1,6 +1,6 @@
 """What the state says of voluntary fees: each model's pot, and what each account was settled at.
 
-Source: docs/spec/ledger.md §5.12.
+Source: docs/spec/ledger.md §5.11.
 """
 
 from __future__ import annotations

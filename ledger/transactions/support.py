@@ -1,7 +1,7 @@
 """Transactions about voluntary fees: support a model, collect one's part.
 
 Nobody needs to pay, and whether anybody did changes nothing else: predictions stay free.
-Source: docs/spec/ledger.md §7.37, docs/spec/incentives.md §10.
+Source: docs/spec/ledger.md §7.37, docs/spec/incentives.md §5.6.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from incentives.karma import PARTS_MAX, PARTS_PER_POINT, add_points, halve, to_p
 from incentives.mechanism import ClaimEvent, RefundEvent, RefusedError, ReportEvent
 from incentives.terms import KARMA_PRICE_MAX, Terms
 
+SPECIFICATION = Path(__file__).parents[2] / "docs" / "spec" / "incentives.md"
 TIMES = st.integers(0, 10**13)
 HALF_LIVES = st.integers(1, 10**12)
 PARTS = st.integers(0, PARTS_MAX)
@@ -174,6 +176,12 @@ def test_badges_have_ids_that_fit_into_keys_and_sentences_for_people() -> None:
         assert re.fullmatch(r"[a-z-]{1,32}", badge.badge_id)
         assert badge.sentence.endswith(".")
         assert badge.title
+
+
+def test_criteria_are_published() -> None:
+    published = SPECIFICATION.read_text(encoding="utf-8")
+    for badge in BADGES:
+        assert f"| `{badge.badge_id}` | {badge.title} | {badge.scope} |" in published
 
 
 @pytest.mark.parametrize(
