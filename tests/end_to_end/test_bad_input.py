@@ -61,7 +61,7 @@ class Door:
     ) -> Transaction:
         samples = DenseSamples(np.array(features, dtype=np.int64))
         data = encode_batch(samples, np.array(labels, dtype=np.int64))
-        content = self.content(CONTRIBUTE, [model, max_deposit, len(labels)])
+        content = self.content(CONTRIBUTE, [model, max_deposit, len(labels), 0])
         return build_transaction(content, [self.key], Payload(SALT, data))
 
     def snapshot(self) -> tuple[int, int]:

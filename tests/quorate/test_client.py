@@ -209,6 +209,34 @@ def test_an_honest_contributor_is_refunded_and_respected(
     assert bob.contribution("sides", sequence).open_samples == 0
 
 
+def test_karma_stands_in_for_money_and_fades_where_the_terms_say_so(
+    scene: ApiScene, alice: quorate.Client, bob: quorate.Client
+) -> None:
+    half_life_ms = 60_000
+    create(
+        alice,
+        incentive=quorate.Incentive(
+            "deposit_refund_take",
+            weight=1,
+            refund_wait_ms=1_000,
+            karma_price=100,
+            karma_percent_max=50,
+            karma_half_life_ms=half_life_ms,
+        ),
+    )
+    rows, labels = make_rows(30)
+    bob.contribute("sides", rows, labels)
+    later(scene, 1_000)
+    bob.refund("sides", 0)
+    later(scene, half_life_ms)
+    assert (bob.account().karma, bob.account().karma_by_model) == (30, {"sides": 15})
+    staked = bob.contribute("sides", rows[:2], labels[:2], karma=4)
+    assert staked.result["karma_per_sample"] == 2
+    with pytest.raises(quorate.TransactionFailedError) as caught:
+        alice.contribute("sides", rows[:2], labels[:2], karma=4)
+    assert caught.value.code == "insufficient_karma"
+
+
 def test_a_flipped_label_is_reported_and_its_rest_claimed(
     scene: ApiScene, alice: quorate.Client, bob: quorate.Client
 ) -> None:
