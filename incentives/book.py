@@ -14,10 +14,10 @@ samples that are untouched: open, and nothing was taken from them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-__all__ = ["Book", "iterate_samples", "open_book"]
+__all__ = ["Book", "collect_samples", "iterate_samples", "open_book"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +56,12 @@ class Book:
     @property
     def untouched(self) -> int:
         """Set of open samples from which nothing was taken."""
-        return self.open_samples & ~sum(1 << sample for sample, _ in self.partial)
+        return self.open_samples & ~collect_samples(sample for sample, _ in self.partial)
 
     @property
     def karma_held(self) -> int:
         """All points of karma that are left (B4)."""
         return (self.open_samples.bit_count() - len(self.partial)) * self.karma_share
-
-    def left_on(self, sample: int) -> int:
-        """Return what is left on a sample."""
-        if not self.open_samples >> sample & 1:
-            return 0
-        return dict(self.partial).get(sample, self.share)
 
     def reported_by(self, account: bytes) -> int:
         """Return the set of samples that an account has reported."""
@@ -103,9 +97,20 @@ def open_book(samples: int, share: int, karma_share: int = 0) -> Book:
     return Book(samples=samples, share=share, open_samples=open_samples, karma_share=karma_share)
 
 
+def collect_samples(numbers: Iterable[int]) -> int:
+    """Return the set of samples with some numbers, which ascend."""
+    # Byte by byte: setting bits of one large integer would copy it for each of them.
+    data = bytearray()
+    for number in numbers:
+        data.extend(bytes((number >> 3) + 1 - len(data)))
+        data[-1] |= 1 << (number & 7)
+    return int.from_bytes(data, "little")
+
+
 def iterate_samples(samples: int) -> Iterator[int]:
     """Yield the numbers in a set of samples, ascending."""
-    while samples:
-        lowest = samples & -samples
-        yield lowest.bit_length() - 1
-        samples ^= lowest
+    data = samples.to_bytes((samples.bit_length() + 7) // 8, "little")
+    for place, byte in enumerate(data):
+        for bit in range(8):
+            if byte >> bit & 1:
+                yield 8 * place + bit

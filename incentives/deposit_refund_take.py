@@ -69,9 +69,10 @@ class DepositRefundTake:
                 f"{len(known)} accounts share this deposit already, the most there can be",
             )
         share = book.share * event.own_valid // event.total_valid
+        partial = dict(book.partial)
         taken: dict[int, int] = {}
         for sample in iterate_samples(bad):
-            left = book.left_on(sample)
+            left = partial.get(sample, book.share)
             taken[sample] = share if 0 < share <= left else left
         after = book.note_report(event.reporter, bad).take(taken)
         return Outcome(after, book.held - after.held, bad, karma=bad.bit_count())

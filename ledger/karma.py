@@ -27,12 +27,12 @@ from ledger.karma_records import (
 from ledger.model_records import (
     Model,
     decode_model,
-    decode_model_progress,
     model_key,
     model_progress_key,
 )
 from ledger.support_records import read_pot, settle_support
 from ledger.transactions.kind import ExecutionContext
+from ledger.transactions.model_access import get_progress
 from primitives.accounts import AccountId
 
 __all__ = ["charge_karma", "count_sponsored", "credit_karma", "settle_staked_karma", "stake_karma"]
@@ -57,7 +57,8 @@ def credit_karma(
     account : that did good work.
     model : name of the model that it did it on.
     points : of karma, ≥ 0.
-    valid : samples of its own that were found good, ≥ 0; the model's count rises by as many.
+    valid : samples of its own that were found good, ≥ 0; the model's count rises by as many, so
+        there must be such a model unless this is 0.
     deeds : what else the work shows.
     """
     found = context.get(model_key(model), decode_model)
@@ -176,9 +177,8 @@ def _count_valid(
     pot = read_pot(context, model)
     if pot is not None:
         settle_support(context, pot, account, model, valid_before)
-    progress = context.get(model_progress_key(model), decode_model_progress)
-    if progress is not None:
-        context.put(model_progress_key(model), replace(progress, valid=progress.valid + valid))
+    progress = get_progress(context, model)
+    context.put(model_progress_key(model), replace(progress, valid=progress.valid + valid))
 
 
 def _award(context: ExecutionContext, account: AccountId, model: str, done: Deserts) -> int:

@@ -21,7 +21,7 @@ from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
 __all__ = ["RECORDS_MAX", "Leader", "Leaderboard", "list_leaders", "read_half_life"]
 
 RECORDS_MAX: Final = 100_000
-"""Records of karma that one leaderboard reads: about a second or two."""
+"""Records of karma that one leaderboard reads, which takes a few seconds."""
 
 _ACCOUNT_END: Final = len(KARMA_PREFIX) + ACCOUNT_ID_BYTES
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from incentives.accounting import split_karma, verify_outcome
 from incentives.activity import DAY_MS
-from incentives.book import open_book
+from incentives.book import collect_samples, open_book
 from incentives.mechanism import (
     ClaimEvent,
     Mechanism,
@@ -496,7 +496,7 @@ def _select(body: Judgement, contribution: Contribution) -> int:
             "unknown_contribution",
             f"sample {body.samples[-1]} is unknown, the contribution has 0 to {count - 1}",
         )
-    return sum(1 << sample for sample in body.samples)
+    return collect_samples(body.samples)
 
 
 def _read_batch(context: ExecutionContext, model: Model, contribution: Contribution) -> Batch:

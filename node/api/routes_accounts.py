@@ -49,7 +49,7 @@ class AccountView(BaseModel):
     balance: str = Field(description="Free money, in the smallest unit.")
     nonce: str = Field(description="What the next transaction must carry.")
     public_key: str | None = Field(description="The current key, once it is not the first.")
-    karma: int = Field(description="Over all models.")
+    karma: int = Field(description="Over all models, as far as it has faded by that block.")
     validated_samples: int
     karma_by_model: list[ModelKarmaView] = Field(
         description=f"By name of the model, at most {MODELS_LISTED_MAX}."

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from incentives.accounting import split_karma, verify_outcome
 from incentives.activity import WINDOW_DAYS, ActiveDays
 from incentives.badges import BADGES, Deserts, list_deserved
-from incentives.book import Book, open_book
+from incentives.book import Book, collect_samples, iterate_samples, open_book
 from incentives.deposit import split_price
 from incentives.deposit_refund_take import DepositRefundTake
 from incentives.karma import PARTS_MAX, PARTS_PER_POINT, add_points, halve, to_points
@@ -224,7 +224,7 @@ def test_karma_of_a_sample_is_lost_with_the_first_unit_taken() -> None:
     outcome = TAKE.report(TERMS, book, report)
     assert split_karma(book, outcome, is_refund=False) == (0, 4)
     rest = outcome.book
-    assert (rest.karma_held, rest.untouched, rest.left_on(0)) == (8, 0b110, 8)
+    assert (rest.karma_held, rest.untouched, rest.partial) == (8, 0b110, ((0, 8),))
     # The model has come round: the money that is left returns, the karma does not.
     outcome = TAKE.refund(TERMS, rest, RefundEvent(0b011, 0b011, 10))
     assert outcome.paid == 18
@@ -237,6 +237,13 @@ def test_claim_burns_the_karma() -> None:
     book = open_book(2, 10, 4)
     outcome = TAKE.claim(TERMS, book, ClaimEvent(False, 30))
     assert split_karma(book, outcome, is_refund=False) == (0, 8)
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_set_of_samples_comes_back(numbers: set[int]) -> None:
+    samples = collect_samples(sorted(numbers))
+    assert samples == sum(1 << number for number in numbers)
+    assert list(iterate_samples(samples)) == sorted(numbers)
 
 
 @given(st.data())

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incentives.terms import HALF_LIFE_MS_MIN, SPONSORED_SAMPLES_MAX, Terms
 from ledger.karma_records import karma_key
+from ledger.payload import Payload
 from ledger.schema import CHAIN_SUPPLY, decode_supply
+from ledger.transactions.contributions import Contribute
+from ml_runtime.samples import DenseSamples, encode_batch
 from tests.helpers.contributions import HIGH, LOW, Scene
+from tests.helpers.ledger import make_salt, make_transaction
 
 WEIGHT = 10
 TERMS = Terms("deposit_refund_take", WEIGHT, 1_000, 10_000, 20_000)
@@ -79,6 +84,28 @@ class TestDepositRefundTake:
         assert scene.report(dave, sequence).code == "already_claimed"
         gained = [scene.balance(account) - before[account.id] for account in scene.accounts]
         assert gained == [PRICE // 4, 0, PRICE // 2, PRICE // 4, 0]
+
+    def test_equal_contributions_of_one_instant_are_two(self) -> None:
+        scene = Scene(TERMS)
+        alice = scene.accounts[1]
+        before = scene.balance(alice)
+        samples = DenseSamples(np.array([LOW], dtype=np.int64))
+        payload = Payload(make_salt(1), encode_batch(samples, np.zeros(1, dtype=np.int64)))
+        body = Contribute("shared", PRICE, 1).to_fields()
+        block = scene.chain.run(
+            [
+                make_transaction(
+                    scene.chain.network, alice, "contribute", body, nonce=nonce, payload=payload
+                )
+                for nonce in range(2)
+            ],
+            timestamp_ms=scene.now_ms,
+        )
+        assert [list(each.data[:2]) for each in block.receipts] == [[1, PRICE], [2, PRICE]]
+        assert scene.balance(alice) == before - 2 * PRICE
+        for sequence in (1, 2):
+            assert scene.refund(alice, sequence, after_ms=1_000).data == [1, PRICE, 1]
+        assert scene.balance(alice) == before
 
     def test_share_of_nothing_takes_all_that_is_left(self) -> None:
         scene = Scene(replace(TERMS, weight=1))
