@@ -34,6 +34,7 @@ def with_groups(*groups: int) -> Batch:
     ("task", "kind"), [("none", "none"), ("regression", "labels"), ("classification", "values")]
 )
 def test_targets_that_a_model_does_not_learn_are_refused(task, kind) -> None:
+    check_targets("classification", BATCH)
     with pytest.raises(InvalidInputError) as refused:
         check_targets(task, replace(BATCH, kind=kind))
     assert refused.value.code == "wrong_targets"
