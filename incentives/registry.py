@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from incentives.campaign_mechanism import CampaignMechanism
 from incentives.deposit_refund_take import DepositRefundTake
 from incentives.mechanism import Mechanism
 from incentives.points import Points
@@ -11,7 +12,12 @@ from primitives.errors import InvalidInputError
 
 __all__ = ["MECHANISMS", "get_mechanism"]
 
-MECHANISMS: Final[tuple[Mechanism, ...]] = (Points(), DepositRefundTake())
+MECHANISMS: Final[tuple[Mechanism, ...]] = (
+    Points(),
+    DepositRefundTake(),
+    CampaignMechanism("prediction_market"),
+    CampaignMechanism("contribution_pay"),
+)
 
 _BY_NAME: Final = {mechanism.name: mechanism for mechanism in MECHANISMS}
 

@@ -54,6 +54,7 @@ class Tag(StrEnum):
     EVIDENCE = "quorate/evidence"
     SEED = "quorate/seed"
     DRAW = "quorate/draw"
+    PERMUTATION = "quorate/permutation"
     SEALED_MODEL = "quorate/sealed-model"
 
 

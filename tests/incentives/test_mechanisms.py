@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from incentives.accounting import verify_outcome
 from incentives.book import Book, iterate_samples, open_book
+from incentives.campaign_mechanism import CampaignMechanism
 from incentives.deposit_refund_take import REPORTERS_MAX, DepositRefundTake
 from incentives.mechanism import (
     ClaimEvent,
@@ -27,6 +28,7 @@ from incentives.terms import (
 )
 from primitives.errors import InvalidInputError, InvariantViolationError
 
+JUDGING = [each for each in MECHANISMS if not isinstance(each, CampaignMechanism)]
 TAKE = DepositRefundTake()
 TERMS = Terms("deposit_refund_take", 1_000, 10, 20, 30)
 POINTS_TERMS = Terms("points", 0, 10, 20, 30)
@@ -111,7 +113,7 @@ def test_weight_zero_takes_no_money_and_still_validates() -> None:
     assert (outcome.paid, outcome.karma) == (0, 3)
 
 
-@pytest.mark.parametrize("mechanism", MECHANISMS, ids=lambda mechanism: mechanism.name)
+@pytest.mark.parametrize("mechanism", JUDGING, ids=lambda mechanism: mechanism.name)
 def test_who_comes_too_early_or_late_is_refused(mechanism: Mechanism) -> None:
     terms = TERMS if mechanism.name == TAKE.name else POINTS_TERMS
     book = open_book(2, 5)
@@ -170,11 +172,27 @@ def test_reporters_of_one_contribution_are_limited() -> None:
     assert TAKE.claim(TERMS, book, ClaimEvent(False, 30)).paid == book.held > 0
 
 
+@pytest.mark.parametrize("name", ["prediction_market", "contribution_pay"])
+def test_what_a_campaign_settles_is_not_judged_beside_it(name: str) -> None:
+    mechanism, terms = get_mechanism(name), Terms(name, 0, 10, 20, 30)
+    mechanism.check(terms)
+    assert mechanism.compute_price(terms, 0) == 0
+    with pytest.raises(InvalidInputError, match="weight"):
+        mechanism.check(Terms(name, 1, 10, 20, 30))
+    book, told = open_book(2, 0), report(b"a", 1, 1)
+    for ask in (
+        lambda: mechanism.refund(terms, book, RefundEvent(ALL, ALL, 10)),
+        lambda: mechanism.report(terms, book, told),
+        lambda: mechanism.claim(terms, book, ClaimEvent(True, 30)),
+    ):
+        assert refused_code(ask) == "settled_by_campaign"
+
+
 @given(st.data())
 def test_money_is_conserved_whatever_anybody_does(data: st.DataObject) -> None:
     samples = data.draw(st.integers(1, 12))
     share = data.draw(st.integers(0, 1_000))
-    mechanism = data.draw(st.sampled_from(MECHANISMS))
+    mechanism = data.draw(st.sampled_from(JUDGING))
     book = open_book(samples, share if mechanism.name == TAKE.name else 0)
     deposit, paid = book.held, 0
     subset = st.integers(0, (1 << samples) - 1)
