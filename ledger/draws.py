@@ -15,7 +15,15 @@ from ledger.transactions.kind import ExecutionContext
 from primitives.codec import encode
 from primitives.hashing import HASH_BYTES
 
-__all__ = ["Draw", "decode_draw", "draw_key", "fulfil_draw", "read_draw", "request_draw"]
+__all__ = [
+    "Draw",
+    "decode_draw",
+    "draw_key",
+    "fulfil_draw",
+    "read_draw",
+    "read_drawn_ms",
+    "request_draw",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +33,22 @@ class Draw:
     Parameters
     ----------
     block_id : of the block, None until it was built on.
+    known_ms : time of the block that put it on record, 0 until then; what has to be done within
+        some time after the draw is counted from here.
     """
 
     block_id: bytes | None = None
+    known_ms: int = 0
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        return encode((self.block_id,))
+        return encode((self.block_id, self.known_ms))
 
 
 def decode_draw(data: bytes) -> Draw:
     """Return the draw whose canonical bytes are `data`; raises as `read_record`."""
-    return Draw(read_record(data, "draw", 1).optional_bytes("block_id", HASH_BYTES))
+    reader = read_record(data, "draw", 2)
+    return Draw(reader.optional_bytes("block_id", HASH_BYTES), reader.counter("known_ms"))
 
 
 def draw_key(height: int) -> bytes:
@@ -55,8 +67,14 @@ def read_draw(state: StateReader, height: int) -> bytes | None:
     return None if draw is None else draw.block_id
 
 
-def fulfil_draw(state: BlockState, parent: ParentBlock) -> None:
-    """Put the parent's id on record if somebody asked for its height."""
+def read_drawn_ms(state: StateReader, height: int) -> int | None:
+    """Return when the block at a height that was asked for became known, or None until then."""
+    draw = state.get(draw_key(height), decode_draw)
+    return None if draw is None or draw.block_id is None else draw.known_ms
+
+
+def fulfil_draw(state: BlockState, parent: ParentBlock, now_ms: int) -> None:
+    """Put the parent's id on record if somebody asked for its height; `now_ms` is the child's."""
     key = draw_key(parent.height)
     if state.get(key, decode_draw) is not None:
-        state.put(key, Draw(parent.block_id))
+        state.put(key, Draw(parent.block_id, now_ms))

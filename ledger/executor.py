@@ -137,7 +137,7 @@ class BlockExecutor:
         state = BlockState([block.records for block in lineage], self._store.tip_state)
         described = self._describe_parent(header, parent)
         state.put(CHAIN_PARENT, described)
-        fulfil_draw(state, described)
+        fulfil_draw(state, described, header.timestamp_ms)
         state.keep()
         run = self._start_run(header, transactions, lineage, state)
         receipts: list[Receipt] = []

@@ -52,7 +52,16 @@ _DIMENSIONS_MAX: Final = 4
 _CHUNKS_MAX: Final = 128 * 1024
 _LOSS_SUM_MAX: Final = 1 << 62
 
-ORIGINS: Final = ("created", "contributed", "grown", "reverted", "uploaded", "updated", "drifted")
+ORIGINS: Final = (
+    "created",
+    "contributed",
+    "grown",
+    "reverted",
+    "uploaded",
+    "updated",
+    "drifted",
+    "settled",
+)
 """What can make a version; what is not contributed is stored whole."""
 
 ModelArrays = dict[str, NDArray[np.int64]]

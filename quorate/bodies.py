@@ -20,6 +20,7 @@ from primitives.codec import Encodable, decode, encode
 from primitives.errors import InvalidInputError
 
 __all__ = [
+    "ADVANCE_CAMPAIGN",
     "ADVANCE_EXCHANGE",
     "CLAIM",
     "COLLECT_SUPPORT",
@@ -31,6 +32,7 @@ __all__ = [
     "EXTEND_MODEL",
     "FINISH_UPLOAD",
     "LEAVE_VALIDATORS",
+    "OPEN_CAMPAIGN",
     "OPEN_EXCHANGE",
     "PROPOSE",
     "REFUND",
@@ -44,6 +46,7 @@ __all__ = [
     "SET_ALIAS",
     "SET_COMMISSION",
     "SHOW_EXCHANGE_PIECE",
+    "SHOW_PIECE",
     "SHOW_VALIDATION",
     "STAKE",
     "SUBMIT_MODEL",
@@ -100,6 +103,9 @@ WITHDRAW_STAKE: Final = 36
 SET_COMMISSION: Final = 37
 SUPPORT_MODEL: Final = 38
 COLLECT_SUPPORT: Final = 39
+OPEN_CAMPAIGN: Final = 26
+SHOW_PIECE: Final = 27
+ADVANCE_CAMPAIGN: Final = 28
 
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
 

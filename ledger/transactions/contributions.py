@@ -50,11 +50,13 @@ from ledger.model_tally import (
 from ledger.parameters import Parameters
 from ledger.schema import AMOUNT_MAX, StateReader
 from ledger.transaction import Transaction
-from ledger.transactions.contributed_batch import (
-    check_groups,
-    check_targets,
+from ledger.transactions.campaign_contributions import contribute_to_campaign, is_for_campaigns
+from ledger.transactions.contributed_batches import (
+    BATCH_MEMO,
+    batch_of,
     count_entries,
     count_judged,
+    fit_batch,
 )
 from ledger.transactions.deposits import take_deposit
 from ledger.transactions.kind import ExecutionContext
@@ -62,7 +64,7 @@ from ledger.transactions.model_access import get_model, get_progress, read_model
 from ledger.transactions.model_drift import watch_for_drift
 from ledger.transactions.model_versions import UNITS_PER_LOADED
 from ml_runtime.evaluation import find_agreed, learn_and_evaluate
-from ml_runtime.family import check_batch, count_parameters
+from ml_runtime.family import count_parameters
 from ml_runtime.regions import compute_units
 from ml_runtime.registry import get_family
 from ml_runtime.samples import (
@@ -86,7 +88,6 @@ __all__ = [
     "Judgement",
 ]
 
-_BATCH_MEMO: Final = "batch"
 _MODEL_NAME_BYTES: Final = 64
 
 
@@ -199,7 +200,7 @@ class ContributeKind:
                 value=body.samples,
                 limit=count,
             )
-        transaction.memo[_BATCH_MEMO] = batch
+        transaction.memo[BATCH_MEMO] = batch
 
     def cost(self, state: StateReader, transaction: Transaction, body: Contribute) -> int:
         """Return what the model's family asks for the batch, or 0 if there is no such model."""
@@ -230,20 +231,17 @@ class ContributeKind:
             (``wrong_feature_count``, ``feature_out_of_range``, ``unknown_class``,
             ``wrong_layout``, ``wrong_targets``, ``target_out_of_range``, ``unknown_group``),
             ``insufficient_deposit``, ``insufficient_karma``, ``sponsor_limit`` or
-            ``insufficient_balance``.
+            ``insufficient_balance``; under a mechanism of campaigns ``no_campaign`` or
+            ``evaluation_too_large``.
         """
         require_role(context, context.sender, context.parameters.contribute_roles)
         model = get_model(context, body.model)
         progress = get_progress(context, body.model)
         spec = model.description.spec
-        batch = widen(_batch_of(context, transaction), spec.feature_count)
         family = get_family(spec.family)
-        try:
-            check_batch(family, spec, batch.samples, batch.targets)
-            check_targets(family.task(spec), batch)
-            check_groups(model.description, batch)
-        except InvalidInputError as error:
-            raise TransactionFailedError(error.code, error.message) from error
+        batch = fit_batch(model.description, batch_of(context, transaction))
+        if is_for_campaigns(model):
+            return contribute_to_campaign(context, model, batch, body.max_deposit)
         share, karma_share = take_deposit(
             context,
             model,
@@ -466,15 +464,6 @@ class ClaimKind:
             raise TransactionFailedError(error.code, error.message) from error
         _book(context, body, contribution, outcome, context.sender)
         return [outcome.paid]
-
-
-def _batch_of(context: ExecutionContext, transaction: Transaction) -> Batch:
-    """Return the decoded samples; the check before has left them unless this is a replay."""
-    known = transaction.memo.get(_BATCH_MEMO)
-    if known is not None:
-        return known  # type: ignore[return-value]
-    data = context.read_payload(context.transaction_id)
-    return decode_batch(data, samples_max=SAMPLES_MAX)
 
 
 def _get_contribution(context: ExecutionContext, name: str, sequence: int) -> Contribution:

@@ -24,6 +24,7 @@ from ledger.model_uploads import (
 from ledger.parameters import Parameters
 from ledger.schema import StateReader
 from ledger.transaction import Transaction
+from ledger.transactions.campaign_contributions import refuse_open_campaign
 from ledger.transactions.kind import ExecutionContext
 from ledger.transactions.model_access import (
     get_model,
@@ -204,6 +205,7 @@ class FinishUploadKind:
         """
         model = get_model(context, body.model)
         require_owner(context, model)
+        refuse_open_campaign(context, body.model)
         upload = context.get(upload_key(body.model), decode_upload) or ModelUpload()
         spec = model.description.spec
         family = get_family(spec.family)
@@ -251,6 +253,7 @@ class UpdateTensorsKind:
         """Add the changes; fails with ``not_owner``, ``unsupported`` or ``wrong_tensors``."""
         model = get_model(context, body.model)
         require_owner(context, model)
+        refuse_open_campaign(context, body.model)
         spec = model.description.spec
         if spec.family != ExternalTensors.name:
             raise TransactionFailedError(

@@ -32,6 +32,7 @@ from ledger.model_versions import (
 from ledger.parameters import Parameters
 from ledger.schema import StateReader
 from ledger.transaction import Transaction
+from ledger.transactions.campaign_contributions import refuse_open_campaign
 from ledger.transactions.kind import ExecutionContext
 from ledger.transactions.model_access import (
     get_model,
@@ -193,6 +194,7 @@ class RevertModelKind:
         """Go back; fails with ``not_owner`` or ``version_not_held``."""
         model = get_model(context, body.model)
         require_owner(context, model)
+        refuse_open_campaign(context, body.model)
         go_back(context, model, _find_version(context, model, body.version), REVERTED)
         return [body.version]
 
@@ -243,6 +245,7 @@ class ExtendModelKind:
         """
         model = get_model(context, body.model)
         _require_growth(context, model)
+        refuse_open_campaign(context, body.model)
         description = model.description
         names = description.class_names + body.class_names
         spec = replace(description.spec, class_count=len(names), feature_count=body.feature_count)

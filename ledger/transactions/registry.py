@@ -10,6 +10,7 @@ from typing import Any, Final
 from ledger.codes import UNKNOWN_KIND
 from ledger.transaction import Transaction
 from ledger.transactions.accounts import ROTATE_ACCOUNT_KEY, TRANSFER
+from ledger.transactions.campaigns import ADVANCE_CAMPAIGN, OPEN_CAMPAIGN, SHOW_PIECE
 from ledger.transactions.contributions import CLAIM, CONTRIBUTE, REFUND, REPORT
 from ledger.transactions.evidence import REPORT_EVIDENCE
 from ledger.transactions.exchange_settlement import ADVANCE_EXCHANGE
@@ -82,6 +83,9 @@ KINDS: Final[tuple[AnyKind, ...]] = (
     SET_COMMISSION,
     SUPPORT_MODEL,
     COLLECT_SUPPORT,
+    OPEN_CAMPAIGN,
+    SHOW_PIECE,
+    ADVANCE_CAMPAIGN,
 )
 
 _BY_CODE: Final = {kind.code: kind for kind in KINDS}

@@ -1,18 +1,63 @@
-"""What a batch is refused for beside its features, and what is counted of it.
-
-Source: docs/spec/ledger.md §5.5, §7.3.
-"""
+"""Batches that contributions and test data carry: read, made to suit a model, counted."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from ledger.contribution_records import SAMPLES_MAX
+from ledger.errors import TransactionFailedError
 from ledger.model_records import ModelDescription
 from ledger.model_tally import CLASSES_MAX, GroupCounts, count_groups
+from ledger.transaction import Transaction
+from ledger.transactions.kind import ExecutionContext
 from ml_runtime.evaluation import Evaluation, count_by
-from ml_runtime.family import Task
-from ml_runtime.samples import Batch, DenseSamples, Samples
+from ml_runtime.family import Task, check_batch
+from ml_runtime.registry import get_family
+from ml_runtime.samples import Batch, DenseSamples, Samples, decode_batch, widen
 from primitives.errors import InvalidInputError
 
-__all__ = ["check_groups", "check_targets", "count_entries", "count_judged"]
+__all__ = [
+    "BATCH_MEMO",
+    "batch_of",
+    "check_groups",
+    "check_targets",
+    "count_entries",
+    "count_judged",
+    "fit_batch",
+]
+
+BATCH_MEMO: Final = "batch"
+"""Where the check before a block leaves the decoded payload."""
+
+
+def fit_batch(description: ModelDescription, batch: Batch) -> Batch:
+    """Return a batch in the shape of a model.
+
+    Raises
+    ------
+    TransactionFailedError
+        ``wrong_feature_count``, ``feature_out_of_range``, ``unknown_class``, ``wrong_layout``,
+        ``wrong_targets``, ``target_out_of_range`` or ``unknown_group``.
+    """
+    spec = description.spec
+    family = get_family(spec.family)
+    batch = widen(batch, spec.feature_count)
+    try:
+        check_batch(family, spec, batch.samples, batch.targets)
+        check_targets(family.task(spec), batch)
+        check_groups(description, batch)
+    except InvalidInputError as error:
+        raise TransactionFailedError(error.code, error.message) from error
+    return batch
+
+
+def batch_of(context: ExecutionContext, transaction: Transaction) -> Batch:
+    """Return the payload's samples; the check before has left them unless this is a replay."""
+    known = transaction.memo.get(BATCH_MEMO)
+    if known is not None:
+        return known  # type: ignore[return-value]
+    data = context.read_payload(context.transaction_id)
+    return decode_batch(data, samples_max=SAMPLES_MAX)
 
 
 def check_targets(task: Task, batch: Batch) -> None:
@@ -60,7 +105,7 @@ def count_judged(
 
 
 def count_entries(samples: Samples) -> int:
-    """Return the features in all samples together, of sparse ones those that are given."""
+    """Return how many features all samples have together, of sparse ones those that are given."""
     if isinstance(samples, DenseSamples):
         return samples.features.size
     return len(samples.indices)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from incentives.terms import Terms
-from ledger.transactions.contributed_batch import (
+from ledger.transactions.contributed_batches import (
     check_groups,
     check_targets,
     count_entries,

@@ -1,0 +1,112 @@
+"""How the money of a campaign leaves it, each way checked to the unit before anything moves.
+
+Source: docs/spec/ledger.md §5.11.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Final
+
+from incentives.accounting import verify_settlement
+from incentives.valuation import Settlement, share_equally
+from ledger.campaign_evaluation import Evaluation
+from ledger.campaign_records import Campaign, CampaignOutcome
+from ledger.karma import charge_karma, credit_karma
+from ledger.model_records import model_progress_key
+from ledger.transactions.kind import ExecutionContext
+from ledger.transactions.model_access import get_progress
+from primitives.accounts import AccountId
+
+__all__ = ["close_empty", "close_not_revealed", "close_withheld", "pay_settlement"]
+
+WITHHELD_BURNT_PART: Final = 10
+"""A tenth burns, so that opening campaigns until a pleasant piece is drawn costs something."""
+
+
+def pay_settlement(
+    context: ExecutionContext, model: str, campaign: Campaign, settlement: Settlement
+) -> Campaign:
+    """Pay what a rule says and give and take karma; return the campaign with its outcomes."""
+    verify_settlement(campaign.held, settlement.payouts, returned=settlement.returned)
+    _pay(context, campaign, settlement.payouts, settlement.returned)
+    valid = 0
+    for entry, value in zip(campaign.entries, settlement.values, strict=True):
+        if value > 0:
+            valid += entry.samples
+            credit_karma(
+                context, entry.contributor, model, points=entry.samples, valid=entry.samples
+            )
+        elif value < 0:
+            charge_karma(context, entry.contributor, model, points=entry.samples)
+    progress = get_progress(context, model)
+    context.put(model_progress_key(model), replace(progress, valid=progress.valid + valid))
+    return replace(
+        campaign,
+        outcomes=tuple(
+            CampaignOutcome(*each)
+            for each in zip(settlement.payouts, settlement.values, settlement.kept, strict=True)
+        ),
+        returned=settlement.returned,
+    )
+
+
+def close_withheld(context: ExecutionContext, campaign: Campaign) -> Campaign:
+    """Burn a part of the bounty of a provider that did not show the drawn piece."""
+    burnt = campaign.held // WITHHELD_BURNT_PART
+    returned = campaign.held - burnt
+    verify_settlement(campaign.held, (), returned=returned, burnt=burnt)
+    context.release(None, burnt)
+    context.release(campaign.provider, returned)
+    return _close(context, campaign, "withheld", returned=returned, burnt=burnt)
+
+
+def close_not_revealed(context: ExecutionContext, campaign: Campaign) -> Campaign:
+    """Share the bounty of a provider that kept test data back among those who took part."""
+    terms = campaign.terms.valuation
+    shares = share_equally(terms.bounty, len(campaign.entries))
+    payouts = tuple(terms.stake + share for share in shares)
+    verify_settlement(campaign.held, payouts, returned=0)
+    _pay(context, campaign, payouts, 0)
+    closed = _close(context, campaign, "not_revealed")
+    return replace(
+        closed, outcomes=tuple(CampaignOutcome(each, Fraction(0), kept=False) for each in payouts)
+    )
+
+
+def close_empty(context: ExecutionContext, campaign: Campaign) -> Campaign:
+    """Give the bounty back when nobody contributed."""
+    verify_settlement(campaign.held, (), returned=campaign.held)
+    context.release(campaign.provider, campaign.held)
+    return _close(context, campaign, "empty", returned=campaign.held)
+
+
+def _pay(
+    context: ExecutionContext, campaign: Campaign, payouts: tuple[int, ...], returned: int
+) -> None:
+    """Pay stakes to who put them in, what exceeds them to the contributors."""
+    for entry, payout in zip(campaign.entries, payouts, strict=True):
+        stake = min(payout, campaign.terms.valuation.stake)
+        _release(context, entry.depositor, stake)
+        _release(context, entry.contributor, payout - stake)
+    _release(context, campaign.provider, returned)
+
+
+def _release(context: ExecutionContext, account: AccountId, amount: int) -> None:
+    """Pay held money; paying nothing must not leave the record of an account that was never used."""
+    if amount:
+        context.release(account, amount)
+
+
+def _close(
+    context: ExecutionContext, campaign: Campaign, phase: str, *, returned: int = 0, burnt: int = 0
+) -> Campaign:
+    return replace(
+        campaign,
+        phase=phase,
+        phase_ms=context.timestamp_ms,
+        evaluation=Evaluation(),
+        returned=returned,
+        burnt=burnt,
+    )
