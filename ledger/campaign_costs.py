@@ -25,8 +25,8 @@ __all__ = [
     "compute_start_units",
 ]
 
-UNITS_PER_ITEM: Final = 200_000
-"""Reading and decoding a payload, however few samples it holds; measured."""
+UNITS_PER_ITEM: Final = 100_000
+"""Reading and decoding a payload, however few samples it holds: measured at about 90 µs."""
 
 UNITS_PER_ENTRY: Final = 4
 UNITS_PER_STEP: Final = 500

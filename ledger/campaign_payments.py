@@ -94,7 +94,7 @@ def _pay(
 
 
 def _release(context: ExecutionContext, account: AccountId, amount: int) -> None:
-    """Pay held money; paying nothing must not leave the record of an account that was never used."""
+    """Pay held money, unless it is nothing: that would leave a record of an account without one."""
     if amount:
         context.release(account, amount)
 

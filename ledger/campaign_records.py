@@ -31,6 +31,7 @@ from primitives.hashing import HASH_BYTES
 
 __all__ = [
     "BUDGET_MAX",
+    "CAMPAIGN_PREFIX",
     "METRICS",
     "PHASES",
     "REVEAL_WAIT_MS_MIN",
@@ -46,6 +47,8 @@ __all__ = [
     "find_open_campaign",
     "read_campaign_terms",
 ]
+
+CAMPAIGN_PREFIX: Final = b"campaign/"
 
 METRICS: Final = ("accuracy", "loss")
 """How many answers are right, or minus the losses in Q16: more is better in both."""
@@ -73,7 +76,7 @@ def campaign_count_key(model: str) -> bytes:
 
 def campaign_key(model: str, number: int) -> bytes:
     """Return the state key of one campaign; numbers begin at 0 for every model."""
-    return b"campaign/" + model.encode() + b"/" + number.to_bytes(8, "big")
+    return CAMPAIGN_PREFIX + model.encode() + b"/" + number.to_bytes(8, "big")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from ledger.campaign_records import CAMPAIGN_PREFIX, decode_campaign
 from ledger.contribution_records import decode_contribution
 from ledger.exchange_records import EXCHANGE_PIECES_PREFIX, decode_exchange_pieces
 from ledger.key_value import KeyValueReader
@@ -113,3 +114,7 @@ def iterate_payload_ids(values: KeyValueReader, height: int) -> Iterator[bytes]:
         for hidden in decode_own(value, decode_exchange_pieces).hidden.pieces:
             if hidden.transaction_id is not None:
                 yield hidden.transaction_id
+    for _, value in iterate_state(values, height, CAMPAIGN_PREFIX):
+        for shown in decode_own(value, decode_campaign).pieces.pieces:
+            if shown.transaction_id is not None:
+                yield shown.transaction_id

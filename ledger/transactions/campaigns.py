@@ -181,12 +181,13 @@ class OpenCampaignKind:
         ------
         TransactionFailedError
             ``unknown_model``, ``not_owner``, ``campaign_open``, ``wrong_rule``, ``unsupported``,
-            ``model_too_large`` or ``insufficient_balance``.
+            ``model_too_large``, ``evaluation_too_large`` or ``insufficient_balance``.
         """
         model = get_model(context, body.model)
         require_owner(context, model)
         refuse_open_campaign(context, body.model)
         _check_suits(model, body.terms)
+        check_item_fits(model.description.spec, context.parameters, 0)
         known = context.get(campaign_count_key(body.model), decode_campaign_count)
         number = 0 if known is None else known.count
         draw_height = context.height + context.parameters.unfinal_blocks_max
