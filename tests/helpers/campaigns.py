@@ -55,7 +55,7 @@ from ledger.transactions.contributions import Contribute
 from ledger.transactions.models import CreateModel
 from ml_runtime.encoders import ScaleEncoder
 from ml_runtime.fixed_point import ONE
-from ml_runtime.samples import DenseSamples, encode_batch
+from ml_runtime.samples import DenseSamples, TargetKind, encode_batch
 from ml_runtime.spec import ModelSpec, make_spec
 from primitives.codec import Encodable
 from tests.helpers.ledger import Chain, TestAccount, make_network, make_salt, make_transaction
@@ -107,6 +107,7 @@ class CampaignWorld:
         parameters: Parameters | None = None,
         pieces: Sequence[Samples] = (PIECE,) * 4,
         mechanism: str | None = None,
+        targets: TargetKind = "labels",
         **description: Any,
     ) -> None:
         self.rule = rule
@@ -118,7 +119,7 @@ class CampaignWorld:
         self.now_ms = self.chain.tip_header.timestamp_ms
         self.salts = 0
         self.pieces = [
-            Payload(make_salt(1_000 + number), encode_samples(*piece))
+            Payload(make_salt(1_000 + number), encode_samples(*piece, kind=targets))
             for number, piece in enumerate(pieces)
         ]
         market = rule.startswith("market")

@@ -14,6 +14,7 @@ from ledger.contribution_records import contribution_key, decode_contribution
 from ledger.model_records import Karma
 from ledger.model_tensors import ORIGINS
 from ledger.snapshot_export import iterate_payload_ids
+from ml_runtime.fixed_point import ONE
 from ml_runtime.spec import make_spec
 from tests.helpers.campaigns import (
     BAD,
@@ -159,10 +160,20 @@ def test_loss_is_a_metric_of_contribution_pay() -> None:
 
 def test_numbers_are_valued_by_contribution_pay() -> None:
     spec = make_spec("linear_regression", "dense", 2, 0)
-    piece = ([LOW, HIGH], [0, 8 * 65_536])
-    world = CampaignWorld("shapley", spec=spec, pieces=[piece] * 2)
-    assert world.open(metric="loss").code == "ok"
-    assert world.show_drawn().code == "wrong_targets"
+    features, numbers = [LOW, HIGH], [0, 8 * ONE]
+    piece = (features, numbers)
+    world = CampaignWorld("shapley", spec=spec, pieces=[piece] * 2, targets="values")
+    assert world.open(metric="loss", contributions_max=1).code == "ok"
+    assert world.show_drawn().code == "ok"
+    assert world.contribute(world.alice, features * 20, numbers * 20, kind="values").code == "ok"
+    world.show_rest()
+    world.evaluate()
+    (before,), (after,) = world.measures
+    assert before < after <= 0
+    assert world.campaign.outcomes[0].payout == 1_010
+    labels = CampaignWorld("shapley", spec=spec, pieces=[piece] * 2)
+    labels.open(metric="loss")
+    assert labels.show_drawn().code == "wrong_targets"
 
 
 def test_many_contributors_are_valued_by_walks() -> None:
@@ -184,9 +195,9 @@ def test_karma_falls_with_harm_in_a_later_campaign_and_not_below_nothing() -> No
     world.collect((world.alice, GOOD), (world.bob, GOOD))
     world.evaluate()
     assert world.karma(world.bob) == Karma(2, 2)
-    world.collect((world.bob, BAD))
+    world.collect((world.bob, ([LOW, HIGH] * 9, [1, 0] * 9)))
     world.evaluate()
-    assert (world.campaign.number, world.measures[0]) == (1, (12,))
+    assert (world.campaign.number, world.measures) == (1, ((12,), (0,)))
     assert world.karma(world.bob) == Karma(0, 2)
     assert world.karma(world.alice) == Karma(2, 2)
 
