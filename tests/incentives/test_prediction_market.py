@@ -132,24 +132,22 @@ def test_harm_under_many_names_lasts_as_long_as_their_stakes() -> None:
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=9),
     st.integers(1, 40),
-    st.integers(1, 1_000),
-    st.integers(1, 50),
-    st.booleans(),
+    st.builds(ValuationTerms, st.integers(1, 1_000), st.integers(1, 50), st.booleans()),
     st.integers(0, 1_000),
     st.sampled_from(MARKETS),
 )
 def test_markets_conserve_money_and_nobody_owes_any(
-    makers: list[int], samples: int, bounty: int, stake: int, reset: bool, salt: int, rule
+    makers: list[int], samples: int, terms: ValuationTerms, salt: int, rule
 ) -> None:
     numbers = {maker: place for place, maker in enumerate(dict.fromkeys(makers))}
     contributors = tuple(numbers[maker] for maker in makers)
-    case = Case(contributors, samples, ValuationTerms(bounty, stake, reset))
+    case = Case(contributors, samples, terms)
     settlement, history = play(rule, case, make_noise(samples, salt))
     books = play_market(case, tuple(history), grouped=rule.grouped)
     for book in books:
         assert min(*book.balances, book.money, book.rounds) >= 0
         total = sum(book.to_fraction(each) for each in (*book.balances, book.money))
-        assert total == bounty + stake * len(contributors)
+        assert total == terms.bounty + case.stakes
     for before, after in pairwise(books[:-1]):
         assert sum(after.active) < sum(before.active)
     assert books[-1].is_over

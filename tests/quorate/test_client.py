@@ -79,6 +79,9 @@ def test_codes_of_kinds_are_those_of_the_ledger() -> None:
         "set_commission": bodies.SET_COMMISSION,
         "support_model": bodies.SUPPORT_MODEL,
         "collect_support": bodies.COLLECT_SUPPORT,
+        "open_campaign": bodies.OPEN_CAMPAIGN,
+        "show_piece": bodies.SHOW_PIECE,
+        "advance_campaign": bodies.ADVANCE_CAMPAIGN,
     }
 
 
