@@ -35,6 +35,7 @@ from ledger.campaign_records import (
     decode_campaign_count,
 )
 from ledger.draws import read_draw
+from ledger.executor import BlockExecutor
 from ledger.hidden_pieces import commit_to_seed, draw_piece
 from ledger.model_records import (
     Karma,
@@ -50,6 +51,7 @@ from ledger.model_tensors import ModelVersion, decode_model_version, model_versi
 from ledger.parameters import Parameters
 from ledger.payload import Payload
 from ledger.receipt import Receipt
+from ledger.store import LedgerStore
 from ledger.transactions.campaigns import AdvanceCampaign, OpenCampaign, ShowPiece
 from ledger.transactions.contributions import Contribute
 from ledger.transactions.models import CreateModel
@@ -241,13 +243,20 @@ class CampaignWorld:
         self.show_rest()
         assert self.campaign.phase == "evaluation"
 
-    def evaluate(self, items: int = 256) -> list[Receipt]:
-        """Advance until the campaign is closed."""
+    def evaluate(self, items: int = 256, *, crashes: bool = False) -> list[Receipt]:
+        """Advance until the campaign is closed; with `crashes` before every block."""
         receipts = []
         while self.campaign.is_open:
+            if crashes:
+                self.restart()
             receipts.append(self.advance(items))
             assert receipts[-1].code == "ok", receipts[-1]
         return receipts
+
+    def restart(self) -> None:
+        """Go on with what the disk holds and nothing else, as after a crash."""
+        self.chain.store = LedgerStore(self.chain.values)
+        self.chain.executor = BlockExecutor(self.chain.store, self.chain.payloads)
 
     def read_campaign(self, number: int) -> Campaign:
         found = self.chain.store.read(campaign_key(MODEL, number), decode_campaign)
@@ -256,7 +265,7 @@ class CampaignWorld:
         return found
 
     @property
-    def count(self) -> int:
+    def _count(self) -> int:
         found = self.chain.store.read(campaign_count_key(MODEL), decode_campaign_count)
         assert found is not None
         return found.count
@@ -264,11 +273,11 @@ class CampaignWorld:
     @property
     def campaign(self) -> Campaign:
         """The last one."""
-        return self.read_campaign(self.count - 1)
+        return self.read_campaign(self._count - 1)
 
     @property
     def measures(self) -> tuple[tuple[int, ...], ...]:
-        key = measure_log_key(MODEL, self.count - 1)
+        key = measure_log_key(MODEL, self._count - 1)
         found = self.chain.store.read(key, decode_measure_log)
         return (found or MeasureLog()).history
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from incentives.accounting import verify_settlement
 from incentives.valuation_registry import VALUATION_RULES, get_valuation_rule
@@ -13,6 +15,7 @@ from ledger.campaign_records import Campaign
 from ledger.contribution_records import contribution_key, decode_contribution
 from ledger.model_records import Karma
 from ledger.model_tensors import ORIGINS
+from ledger.schema import CHAIN_SUPPLY, decode_supply
 from ledger.snapshot_export import iterate_payload_ids
 from ml_runtime.fixed_point import ONE
 from ml_runtime.spec import make_spec
@@ -25,6 +28,7 @@ from tests.helpers.campaigns import (
     MIDDLE,
     MODEL,
     PIECE,
+    WAIT_MS,
     CampaignWorld,
 )
 
@@ -223,7 +227,7 @@ def test_interrupted_evaluation_comes_to_the_same(rule: str, items: int) -> None
         world = CampaignWorld(rule, pieces=[PIECE, GOOD, PIECE])
         contributions = ((world.alice, GOOD), (world.bob, BAD), (world.carol, GOOD))
         world.collect(*contributions, (world.alice, BAD), reset=rule.startswith("market"))
-        receipts = world.evaluate(step)
+        receipts = world.evaluate(step, crashes=step == items)
         assert len(receipts) == 1 or step == items
         version = world.version(1)
         found.append(
@@ -333,3 +337,40 @@ def test_value_of_an_outcome_is_exact() -> None:
     assert values[1] == -10
     assert any(value.denominator > 1 for value in values)
     assert all(isinstance(value, Fraction) for value in values)
+
+
+@settings(max_examples=12)
+@given(st.data())
+def test_money_adds_up_whatever_anybody_tries(data: st.DataObject) -> None:
+    """Everything in any order and at any time: held is always what the open campaign promises."""
+    rule = data.draw(st.sampled_from(RULES))
+    world = CampaignWorld(rule, pieces=[PIECE] * 2)
+    senders = st.sampled_from([world.owner, world.alice, world.bob])
+    world.open(reset=rule.startswith("market") and data.draw(st.booleans()), contributions_max=3)
+    for _ in range(data.draw(st.integers(5, 25))):
+        sender = data.draw(senders)
+        match data.draw(st.integers(0, 6)):
+            case 0:
+                world.open(sender)
+            case 1 if world.campaign.phase == "draw":
+                world.wait_for_draw()
+            case 2:
+                world.show_drawn()
+            case 3:
+                world.show(data.draw(st.integers(0, 1)), sender=sender)
+            case 4:
+                world.contribute(sender, *data.draw(st.sampled_from([GOOD, BAD])))
+            case 5:
+                world.advance(data.draw(st.integers(1, 9)), sender=sender)
+            case _:
+                world.advance(after_ms=data.draw(st.sampled_from([WAIT_MS, LENGTH_MS])))
+        campaign = world.campaign
+        supply = world.chain.store.read(CHAIN_SUPPLY, decode_supply)
+        assert supply is not None
+        is_paid = not campaign.is_open or campaign.phase == "learning"
+        assert supply.held == (0 if is_paid else campaign.held)
+        paid = sum(each.payout for each in campaign.outcomes) + campaign.returned + campaign.burnt
+        assert paid == (campaign.held if is_paid else 0)
+        works = campaign.phase in ("evaluation", "learning")
+        is_begun = campaign.evaluation.chain is not None or bool(world.measures)
+        assert world.has_scratch is (works and is_begun)
