@@ -6,7 +6,7 @@ the earliest submission. Stakes return to whoever opened what was submitted; the
 winner, or to the organiser if nobody wins. An organiser that does not show its test set loses the
 bounty to those who opened theirs.
 
-How measures come about is not known here. Source: docs/spec/incentives.md, "Model exchange".
+How measures come about is not known here. Source: docs/spec/incentives.md §9.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Invariants:
 (S3) A pool without shares has no tokens: who leaves last takes all.
 (S4) Before its first slash a pool has no more shares than tokens, so both stay below 2^63.
 
-Source: docs/spec/incentives.md §6.
+Source: docs/spec/incentives.md §10.
 """
 
 from __future__ import annotations

@@ -10,14 +10,16 @@ from fractions import Fraction
 from typing import Final
 
 from incentives.accounting import verify_settlement
+from incentives.activity import DAY_MS
 from incentives.valuation import Settlement, share_equally
 from ledger.campaign_evaluation import Evaluation
-from ledger.campaign_records import Campaign, CampaignOutcome
+from ledger.campaign_records import Campaign, CampaignEntry, CampaignOutcome
+from ledger.contribution_records import contribution_key, decode_contribution
+from ledger.deeds import Deeds
 from ledger.karma import charge_karma, credit_karma
-from ledger.model_records import model_progress_key
 from ledger.transactions.kind import ExecutionContext
-from ledger.transactions.model_access import get_progress
 from primitives.accounts import AccountId
+from primitives.errors import InvariantViolationError
 
 __all__ = ["close_empty", "close_not_revealed", "close_withheld", "pay_settlement"]
 
@@ -29,19 +31,13 @@ def pay_settlement(
     context: ExecutionContext, model: str, campaign: Campaign, settlement: Settlement
 ) -> Campaign:
     """Pay what a rule says and give and take karma; return the campaign with its outcomes."""
-    verify_settlement(campaign.held, settlement.payouts, returned=settlement.returned)
+    verify_settlement(campaign.held, (*settlement.payouts, settlement.returned))
     _pay(context, campaign, settlement.payouts, settlement.returned)
-    valid = 0
     for entry, value in zip(campaign.entries, settlement.values, strict=True):
         if value > 0:
-            valid += entry.samples
-            credit_karma(
-                context, entry.contributor, model, points=entry.samples, valid=entry.samples
-            )
+            _praise(context, model, entry)
         elif value < 0:
             charge_karma(context, entry.contributor, model, points=entry.samples)
-    progress = get_progress(context, model)
-    context.put(model_progress_key(model), replace(progress, valid=progress.valid + valid))
     return replace(
         campaign,
         outcomes=tuple(
@@ -56,7 +52,7 @@ def close_withheld(context: ExecutionContext, campaign: Campaign) -> Campaign:
     """Burn a part of the bounty of a provider that did not show the drawn piece."""
     burnt = campaign.held // WITHHELD_BURNT_PART
     returned = campaign.held - burnt
-    verify_settlement(campaign.held, (), returned=returned, burnt=burnt)
+    verify_settlement(campaign.held, (returned,), burnt)
     context.release(None, burnt)
     context.release(campaign.provider, returned)
     return _close(context, campaign, "withheld", returned=returned, burnt=burnt)
@@ -67,7 +63,7 @@ def close_not_revealed(context: ExecutionContext, campaign: Campaign) -> Campaig
     terms = campaign.terms.valuation
     shares = share_equally(terms.bounty, len(campaign.entries))
     payouts = tuple(terms.stake + share for share in shares)
-    verify_settlement(campaign.held, payouts, returned=0)
+    verify_settlement(campaign.held, payouts)
     _pay(context, campaign, payouts, 0)
     closed = _close(context, campaign, "not_revealed")
     return replace(
@@ -77,9 +73,26 @@ def close_not_revealed(context: ExecutionContext, campaign: Campaign) -> Campaig
 
 def close_empty(context: ExecutionContext, campaign: Campaign) -> Campaign:
     """Give the bounty back when nobody contributed."""
-    verify_settlement(campaign.held, (), returned=campaign.held)
+    verify_settlement(campaign.held, (campaign.held,))
     context.release(campaign.provider, campaign.held)
     return _close(context, campaign, "empty", returned=campaign.held)
+
+
+def _praise(context: ExecutionContext, model: str, entry: CampaignEntry) -> None:
+    """Count the samples of a contribution as validated, for karma and for voluntary fees."""
+    key = contribution_key(model, entry.sequence)
+    contribution = context.get(key, decode_contribution)
+    if contribution is None:
+        raise InvariantViolationError(f"{model} has no contribution {entry.sequence}")
+    context.put(key, replace(contribution, validated=entry.samples))
+    credit_karma(
+        context,
+        entry.contributor,
+        model,
+        points=entry.samples,
+        valid=entry.samples,
+        deeds=Deeds(day=contribution.timestamp_ms // DAY_MS),
+    )
 
 
 def _pay(

@@ -12,6 +12,7 @@ from typing import Final
 from ledger.campaign_records import CAMPAIGN_PREFIX, decode_campaign
 from ledger.contribution_records import decode_contribution
 from ledger.exchange_records import EXCHANGE_PIECES_PREFIX, decode_exchange_pieces
+from ledger.hidden_pieces import HiddenPieces
 from ledger.key_value import KeyValueReader
 from ledger.layout import (
     split_versioned_key,
@@ -110,11 +111,15 @@ def iterate_payload_ids(values: KeyValueReader, height: int) -> Iterator[bytes]:
         for piece in decode_own(value, decode_validation).pieces:
             if piece.transaction_id is not None:
                 yield piece.transaction_id
-    for _, value in iterate_state(values, height, EXCHANGE_PIECES_PREFIX):
-        for hidden in decode_own(value, decode_exchange_pieces).hidden.pieces:
+    for pieces in _iterate_hidden_pieces(values, height):
+        for hidden in pieces.pieces:
             if hidden.transaction_id is not None:
                 yield hidden.transaction_id
+
+
+def _iterate_hidden_pieces(values: KeyValueReader, height: int) -> Iterator[HiddenPieces]:
+    """Yield the test data of exchanges and campaigns."""
+    for _, value in iterate_state(values, height, EXCHANGE_PIECES_PREFIX):
+        yield decode_own(value, decode_exchange_pieces).hidden
     for _, value in iterate_state(values, height, CAMPAIGN_PREFIX):
-        for shown in decode_own(value, decode_campaign).pieces.pieces:
-            if shown.transaction_id is not None:
-                yield shown.transaction_id
+        yield decode_own(value, decode_campaign).pieces

@@ -14,6 +14,7 @@ from ledger.campaign_costs import check_item_fits, compute_batch_units, compute_
 from ledger.campaign_records import Campaign, CampaignEntry, campaign_key, find_open_campaign
 from ledger.contribution_records import Contribution, contribution_key
 from ledger.errors import TransactionFailedError
+from ledger.karma import count_sponsored
 from ledger.model_records import LOSS_SUM_MAX, Model, model_progress_key
 from ledger.model_tally import model_tally_key, read_tally
 from ledger.transactions.contributed_batches import count_entries, count_judged
@@ -85,13 +86,23 @@ def contribute_to_campaign(
     )
     campaign = replace(campaign, entries=(*campaign.entries, entry))
     _check_fits(context, model, campaign, entry)
-    context.hold(context.payer, stake)
+    _hold_stake(context, model, stake, entry.samples)
     if len(campaign.entries) == campaign.terms.contributions_max:
         campaign = replace(campaign, phase="reveal", phase_ms=context.timestamp_ms)
     context.put(campaign_key(name, campaign.number), campaign)
     evaluation = evaluate(get_family(spec.family), spec, context.read_model(name), batch)
     _put_on_record(context, model, batch, entry, evaluation)
-    return [entry.sequence, 0, stake, evaluation.correct, entry.samples]
+    return [entry.sequence, 0, stake, evaluation.correct, entry.samples, 0]
+
+
+def _hold_stake(context: ExecutionContext, model: Model, stake: int, samples: int) -> None:
+    """Hold the stake; what sponsors may pay is limited as for deposits."""
+    if not stake:
+        return
+    if context.payer != context.sender:
+        limit = model.description.terms.sponsored_samples_max
+        count_sponsored(context, context.sender, model.description.name, samples, limit)
+    context.hold(context.payer, stake)
 
 
 def _check_fits(

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from incentives.karma import to_points
 from incentives.terms import Terms
 from incentives.valuation import ValuationTerms
 from ledger.campaign_evaluation import (
@@ -37,15 +38,12 @@ from ledger.campaign_records import (
 from ledger.draws import read_draw
 from ledger.executor import BlockExecutor
 from ledger.hidden_pieces import commit_to_seed, draw_piece
+from ledger.karma_records import Karma, decode_karma, karma_key, overall_karma_key
 from ledger.model_records import (
-    Karma,
     ModelDescription,
     ModelProgress,
-    decode_karma,
     decode_model_progress,
-    karma_key,
     model_progress_key,
-    overall_karma_key,
 )
 from ledger.model_tensors import ModelVersion, decode_model_version, model_version_key
 from ledger.parameters import Parameters
@@ -302,8 +300,10 @@ class CampaignWorld:
     def balance(self, account: TestAccount) -> int:
         return self.chain.account(account.id).balance
 
-    def karma(self, account: TestAccount) -> Karma:
-        found = self.chain.store.read(karma_key(account.id, MODEL), decode_karma) or Karma()
-        overall = self.chain.store.read(overall_karma_key(account.id), decode_karma) or Karma()
-        assert found == overall
-        return found
+    def karma(self, account: TestAccount) -> tuple[int, int]:
+        on_model, overall = (
+            self.chain.store.read(key, decode_karma) or Karma()
+            for key in (karma_key(account.id, MODEL), overall_karma_key(account.id))
+        )
+        assert on_model.parts == overall.parts
+        return to_points(on_model.parts), on_model.valid

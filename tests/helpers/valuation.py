@@ -28,7 +28,7 @@ def play(
         history.append(measures)
     settlement = rule.settle(case, tuple(history))
     held = case.terms.bounty + case.stakes
-    verify_settlement(held, settlement.payouts, returned=settlement.returned)
+    verify_settlement(held, (*settlement.payouts, settlement.returned))
     return settlement, history
 
 

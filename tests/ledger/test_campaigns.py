@@ -13,7 +13,6 @@ from incentives.valuation_registry import VALUATION_RULES, get_valuation_rule
 from ledger.campaign_costs import compute_advance_units
 from ledger.campaign_records import Campaign
 from ledger.contribution_records import contribution_key, decode_contribution
-from ledger.model_records import Karma
 from ledger.model_tensors import ORIGINS
 from ledger.schema import CHAIN_SUPPLY, decode_supply
 from ledger.snapshot_export import iterate_payload_ids
@@ -50,7 +49,7 @@ def test_campaign_passes_through_its_phases() -> None:
     drawn = world.wait_for_draw()
     assert list(world.show_drawn().data) == [0, "participation", 4]
     assert (world.campaign.drawn, len(world.campaign.scoring_pieces)) == (drawn, 3)
-    assert list(world.contribute(world.alice, *GOOD).data) == [0, 0, 10, 1, 2]
+    assert list(world.contribute(world.alice, *GOOD).data) == [0, 0, 10, 1, 2, 0]
     assert world.balance(world.alice) == START - 10
     assert list(world.advance(after_ms=LENGTH_MS).data) == [0, "reveal", 0]
     hidden = [piece for piece in range(4) if piece != drawn]
@@ -99,7 +98,7 @@ def test_market_pays_who_helped_out_of_who_harmed() -> None:
     assert world.balance(world.alice) == START + 500
     assert world.balance(world.bob) == START - 10
     assert world.balance(world.owner) == START - 490
-    assert world.karma(world.alice) == Karma(2, 2)
+    assert world.karma(world.alice) == (2, 2)
     assert world.progress.samples == 2
 
 
@@ -146,8 +145,8 @@ def test_contribution_pay_by_exact_shapley_values() -> None:
     assert values == [3, -9]
     assert sum(values) == 0 - 6
     assert paid_for(world.campaign) == [1_000, 0]
-    assert world.karma(world.alice) == Karma(2, 2)
-    assert world.karma(world.bob) == Karma(0, 0)
+    assert world.karma(world.alice) == (2, 2)
+    assert world.karma(world.bob) == (0, 0)
 
 
 def test_loss_is_a_metric_of_contribution_pay() -> None:
@@ -198,12 +197,12 @@ def test_karma_falls_with_harm_in_a_later_campaign_and_not_below_nothing() -> No
     world = CampaignWorld("shapley")
     world.collect((world.alice, GOOD), (world.bob, GOOD))
     world.evaluate()
-    assert world.karma(world.bob) == Karma(2, 2)
+    assert world.karma(world.bob) == (2, 2)
     world.collect((world.bob, ([LOW, HIGH] * 9, [1, 0] * 9)))
     world.evaluate()
     assert (world.campaign.number, world.measures) == (1, ((12,), (0,)))
-    assert world.karma(world.bob) == Karma(0, 2)
-    assert world.karma(world.alice) == Karma(2, 2)
+    assert world.karma(world.bob) == (0, 2)
+    assert world.karma(world.alice) == (2, 2)
 
 
 def test_sponsor_gets_the_stake_back_and_the_contributor_the_gain() -> None:
@@ -269,7 +268,7 @@ def test_everybody_can_compute_the_settlement_from_what_is_on_record() -> None:
     campaign = world.campaign
     rule = get_valuation_rule(campaign.terms.rule)
     settlement = rule.settle(campaign.to_case(), world.measures)
-    verify_settlement(campaign.held, settlement.payouts, returned=settlement.returned)
+    verify_settlement(campaign.held, (*settlement.payouts, settlement.returned))
     assert list(settlement.payouts) == paid_for(campaign)
 
 
