@@ -51,7 +51,12 @@ def decode_earned_badge(data: bytes) -> EarnedBadge:
 
 
 def list_badges(
-    ledger: LedgerReader, account: AccountId, *, height: int | None = None, limit: int
+    ledger: LedgerReader,
+    account: AccountId,
+    *,
+    height: int | None = None,
+    start_after: bytes | None = None,
+    limit: int,
 ) -> list[tuple[str, str, EarnedBadge]]:
     """Return id, model (empty if overall) and record of an account's badges, by id and model.
 
@@ -60,11 +65,12 @@ def list_badges(
     ledger : whose state is read.
     account : whose badges.
     height : after which block; the tip if left out.
+    start_after : only badges whose state keys come after this one.
     limit : most badges.
     """
     prefix = badge_prefix(account)
     found = []
-    for key, value in ledger.scan(prefix, height=height, limit=limit):
+    for key, value in ledger.scan(prefix, height=height, start_after=start_after, limit=limit):
         badge_id, _, model = key[len(prefix) :].decode().partition("/")
         found.append((badge_id, model, decode_own(value, decode_earned_badge)))
     return found

@@ -1,4 +1,4 @@
-"""Who has the most karma, on a model or overall, read from the state of the tip.
+"""Who has the most karma, on a model or overall, read from the state of one final block.
 
 Karma is kept by account, so a leaderboard reads every record of karma there is, one for each
 account and each pair of account and model, at most `RECORDS_MAX` of them in the order of their
@@ -33,7 +33,7 @@ class Leader:
     Parameters
     ----------
     account : whose karma.
-    points : whole points, faded up to the time of the tip.
+    points : whole points, faded up to the time of the block.
     valid, reported : samples of its own that were validated, of others that it rightly reported.
     badges : on the model; overall all of them.
     """
@@ -60,21 +60,29 @@ class Leaderboard:
 
 
 def list_leaders(
-    ledger: LedgerReader, model: str = "", *, limit: int, records_max: int = RECORDS_MAX
+    ledger: LedgerReader,
+    model: str = "",
+    *,
+    height: int | None = None,
+    limit: int,
+    records_max: int = RECORDS_MAX,
 ) -> Leaderboard:
-    """Return the accounts with the most points as of the tip.
+    """Return the accounts with the most points as of a block.
 
     Parameters
     ----------
     ledger : whose state is read.
     model : name of the model; empty for karma over all models.
+    height : after which block; the tip if left out.
     limit : most accounts, ≥ 0.
     records_max : most records of karma to look at.
     """
-    now_ms = ledger.tip().timestamp_ms
-    half_life_ms = read_half_life(ledger, model)
+    # Fixed now: in another thread blocks may become final while the records are read.
+    at = ledger.tip().height if height is None else height
+    now_ms = ledger.header(at).timestamp_ms
+    half_life_ms = read_half_life(ledger, model, at)
     ending = b"/" + model.encode() if model else b""
-    records = ledger.scan(KARMA_PREFIX, limit=records_max + 1)
+    records = ledger.scan(KARMA_PREFIX, height=at, limit=records_max + 1)
     leaders = [
         _make_leader(key, decode_own(value, decode_karma), now_ms, half_life_ms)
         for key, value in records[:records_max]

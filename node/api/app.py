@@ -23,6 +23,8 @@ from node.api import (
     routes_governance,
     routes_metrics,
     routes_models,
+    routes_recognition,
+    routes_stakes,
     routes_status,
     routes_transactions,
     routes_versions,
@@ -46,7 +48,15 @@ HEIGHT_HEADER = "Block-Height"
 HEALTH_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/v2/health/live", "/v2/health/ready"})
 """Load balancers ask these with HEAD; the answer is that to GET without its body."""
 
-STATE_PATHS = ("/api/v1/accounts/", "/api/v1/blocks", "/api/v1/models")
+STATE_PATHS = (
+    "/api/v1/accounts/",
+    "/api/v1/blocks",
+    "/api/v1/leaderboard",
+    "/api/v1/models",
+    "/api/v1/rewards",
+    "/api/v1/stakes",
+    "/api/v1/supply",
+)
 """What is read below these is a function of the last final block."""
 
 _DESCRIPTION = """\
@@ -93,6 +103,8 @@ def make_app(service: ApiService) -> FastAPI:
         routes_downloads,
         routes_families,
         routes_contributions,
+        routes_stakes,
+        routes_recognition,
     ):
         app.include_router(routes.router)
     app.add_middleware(_HeadOfHealth)

@@ -34,11 +34,19 @@ AccountPath = Annotated[str, Path(description="`qr1…`, 41 characters.")]
 
 
 class ModelKarmaView(BaseModel):
-    """Karma of an account on one model."""
+    """Karma of an account on one model, and what it did there; counts never fall."""
 
     model: str
-    karma: int
+    karma: int = Field(description="As far as it has faded by that block.")
     validated_samples: int
+    reported_samples: int = Field(description="Of others, rightly reported.")
+    contributions: int = Field(description="With at least one validated sample.")
+    badges: int = Field(description="Earned on this model.")
+    active_days: int = Field(description="With a contribution that was validated.")
+    longest_streak: int = Field(description="Most such days in a row, at most 64.")
+    classes: int = Field(description="Classes that its validated samples are of.")
+    regions: int = Field(description="Regions that they lie in, of 64.")
+    sponsored_samples: int = Field(description="Whose deposit somebody else paid.")
 
 
 class AccountView(BaseModel):
@@ -51,6 +59,12 @@ class AccountView(BaseModel):
     public_key: str | None = Field(description="The current key, once it is not the first.")
     karma: int = Field(description="Over all models, as far as it has faded by that block.")
     validated_samples: int
+    reported_samples: int = Field(description="Of others, rightly reported.")
+    contributions: int = Field(description="With at least one validated sample.")
+    models: int = Field(description="Models with validated samples.")
+    badges: int = Field(description="On all models and overall.")
+    active_days: int = Field(description="With a contribution that was validated.")
+    longest_streak: int = Field(description="Most such days in a row, at most 64.")
     karma_by_model: list[ModelKarmaView] = Field(
         description=f"By name of the model, at most {MODELS_LISTED_MAX}."
     )
@@ -80,6 +94,12 @@ async def get_account(
         public_key=None if record.public_key is None else record.public_key.hex(),
         karma=current_points(karma, now_ms, read_half_life(ledger, height=height)),
         validated_samples=karma.valid,
+        reported_samples=karma.reported,
+        contributions=karma.contributions,
+        models=karma.models,
+        badges=karma.badges,
+        active_days=karma.days.count,
+        longest_streak=karma.days.longest_streak,
         karma_by_model=_list_karma(ledger, account_id, height, now_ms),
     )
 
@@ -93,5 +113,21 @@ def _list_karma(
         karma = decode_own(value, decode_karma)
         name = key[len(prefix) :].decode()
         points = current_points(karma, now_ms, read_half_life(ledger, name, height))
-        views.append(ModelKarmaView(model=name, karma=points, validated_samples=karma.valid))
+        views.append(_make_model_karma(name, points, karma))
     return views
+
+
+def _make_model_karma(model: str, points: int, karma: Karma) -> ModelKarmaView:
+    return ModelKarmaView(
+        model=model,
+        karma=points,
+        validated_samples=karma.valid,
+        reported_samples=karma.reported,
+        contributions=karma.contributions,
+        badges=karma.badges,
+        active_days=karma.days.count,
+        longest_streak=karma.days.longest_streak,
+        classes=karma.classes.bit_count(),
+        regions=karma.regions.bit_count(),
+        sponsored_samples=karma.sponsored,
+    )

@@ -60,7 +60,7 @@ class ContributionView(BaseModel):
     sequence: int
     transaction_id: str
     contributor: str
-    depositor: str
+    depositor: str = Field(description="Who paid the deposit: the contributor or its sponsor.")
     height: int
     time: str = Field(description="Of its block, RFC 3339, UTC.")
     timestamp_ms: int
@@ -74,6 +74,9 @@ class ContributionView(BaseModel):
     deposit: str = Field(description="Put in at first.")
     held: str = Field(description="Of it, what is left to claim.")
     open_samples: int = Field(description="Samples on which something may still be claimed.")
+    validated_samples: int = Field(description="By refunds so far.")
+    karma_per_sample: int = Field(description="Points staked in place of a part of the deposit.")
+    karma_held: int = Field(description="Points that return if their samples are validated.")
     refund_from: str = Field(description="When refunds and reports begin, RFC 3339, UTC.")
     owner_claim_from: str
     any_claim_from: str
@@ -205,6 +208,9 @@ def _fields(model: Model, sequence: int, contribution: Contribution) -> dict[str
         "deposit": str(book.share * book.samples),
         "held": str(book.held),
         "open_samples": book.open_samples.bit_count(),
+        "validated_samples": contribution.validated,
+        "karma_per_sample": book.karma_share,
+        "karma_held": book.karma_held,
         "refund_from": format_time(made_ms + terms.refund_wait_ms),
         "owner_claim_from": format_time(made_ms + terms.owner_wait_ms),
         "any_claim_from": format_time(made_ms + terms.any_wait_ms),
