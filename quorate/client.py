@@ -30,6 +30,7 @@ from quorate.connection import Connection
 from quorate.errors import NotFinalError, NotFoundError, TransactionFailedError
 from quorate.governance import Governance
 from quorate.lifecycle import Lifecycle
+from quorate.recognition import Recognition
 from quorate.records import (
     Account,
     Block,
@@ -41,6 +42,8 @@ from quorate.records import (
     Version,
 )
 from quorate.sender import Sender
+from quorate.sponsorship import Sponsorship
+from quorate.staking import Staking
 
 __all__ = ["Client"]
 
@@ -110,6 +113,18 @@ class Client:
             self.create_model,
         )
         """What the owner of a model does with it."""
+        context = (
+            self._connection,
+            self._get_sender,
+            lambda kind, body: self._submit(kind, body, wait=True),
+            self._list,
+        )
+        self.stakes = Staking(*context)
+        """Stakes on validators, rewards and supply."""
+        self.recognition = Recognition(*context)
+        """Badges, leaderboards and voluntary fees."""
+        self.sponsorship = Sponsorship(self._get_sender, self._make_contribution, self.wait)
+        """Contributions that somebody else pays for."""
 
     def __enter__(self) -> Self:
         return self
@@ -337,17 +352,9 @@ class Client:
             ``wrong_feature_count``, ``feature_not_finite``, ``feature_out_of_range``,
             ``unknown_class``, ``unknown_group`` or ``malformed``: nothing was sent.
         """
-        described = self._get_model(model)
-        samples = encode_samples(
-            features, described.layout, described.feature_count, described.encoder
+        body, data = self._make_contribution(
+            model, features, labels, groups=groups, max_deposit=max_deposit, karma=karma
         )
-        count = sample_count(samples)
-        kind, targets = encode_targets(labels, described.task, described.class_names, count)
-        sites = None if groups is None else encode_groups(groups, described.groups, count)
-        if max_deposit is None:
-            max_deposit = described.incentive.weight * PRICE_PER_WEIGHT_MAX * count
-        body: list[Encodable] = [model, max_deposit, count, karma]
-        data = encode_batch(samples, targets, kind, sites)
         return self._submit(bodies.CONTRIBUTE, body, data=data, wait=wait)
 
     def refund(
@@ -365,6 +372,28 @@ class Client:
     def claim(self, model: str, sequence: int, *, wait: bool = True) -> Transaction:
         """Claim what is left of a deposit, as the model's owner or after the last wait."""
         return self._submit(bodies.CLAIM, [model, sequence], wait=wait)
+
+    def _make_contribution(
+        self,
+        model: str,
+        features: Any,
+        labels: Any,
+        *,
+        groups: Any,
+        max_deposit: int | None,
+        karma: int,
+    ) -> tuple[list[Encodable], bytes]:
+        """Return body and payload of a contribution; see :meth:`contribute`."""
+        described = self._get_model(model)
+        samples = encode_samples(
+            features, described.layout, described.feature_count, described.encoder
+        )
+        count = sample_count(samples)
+        kind, targets = encode_targets(labels, described.task, described.class_names, count)
+        sites = None if groups is None else encode_groups(groups, described.groups, count)
+        if max_deposit is None:
+            max_deposit = described.incentive.weight * PRICE_PER_WEIGHT_MAX * count
+        return [model, max_deposit, count, karma], encode_batch(samples, targets, kind, sites)
 
     def _submit(
         self,

@@ -70,13 +70,19 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Money, nonce and karma of an account; karma also by model."""
+    """Money, nonce and karma of an account; karma also by model.
+
+    Karma fades; what was validated and reported, and badges, are counted for good.
+    """
 
     account: str
     balance: int
     nonce: int
     karma: int
     karma_by_model: Mapping[str, int]
+    validated_samples: int
+    reported_samples: int
+    badges: int
 
     @classmethod
     def from_json(cls, body: Json) -> Self:
@@ -87,6 +93,9 @@ class Account:
             nonce=int(body["nonce"]),
             karma=body["karma"],
             karma_by_model={item["model"]: item["karma"] for item in body["karma_by_model"]},
+            validated_samples=body["validated_samples"],
+            reported_samples=body["reported_samples"],
+            badges=body["badges"],
         )
 
 
@@ -241,12 +250,17 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """One contribution: what was put in, and what is left on how many of its samples."""
+    """One contribution: what was put in, and what is left on how many of its samples.
+
+    ``depositor`` paid the deposit: the contributor or a sponsor. ``karma_per_sample`` points stood
+    in for a part of it, of which ``karma_held`` can still return.
+    """
 
     model: str
     sequence: int
     transaction_id: str
     contributor: str
+    depositor: str
     height: int
     timestamp_ms: int
     samples: int
@@ -254,6 +268,9 @@ class Contribution:
     deposit: int
     held: int
     open_samples: int
+    validated_samples: int
+    karma_per_sample: int
+    karma_held: int
 
     @classmethod
     def from_json(cls, body: Json) -> Self:
@@ -263,6 +280,7 @@ class Contribution:
             sequence=body["sequence"],
             transaction_id=body["transaction_id"],
             contributor=body["contributor"],
+            depositor=body["depositor"],
             height=body["height"],
             timestamp_ms=body["timestamp_ms"],
             samples=body["samples"],
@@ -270,6 +288,9 @@ class Contribution:
             deposit=int(body["deposit"]),
             held=int(body["held"]),
             open_samples=body["open_samples"],
+            validated_samples=body["validated_samples"],
+            karma_per_sample=body["karma_per_sample"],
+            karma_held=body["karma_held"],
         )
 
 

@@ -11,18 +11,26 @@ from __future__ import annotations
 import base64
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ledger.payload import SALT_BYTES, Payload
 from ledger.transaction import Transaction, TransactionContent, build_transaction
-from primitives.accounts import account_from_text, account_id_from_public_key, account_to_text
+from primitives.accounts import (
+    AccountId,
+    account_from_text,
+    account_id_from_public_key,
+    account_to_text,
+)
 from primitives.codec import Encodable
 from primitives.keys import PrivateKey
 from quorate.connection import Connection
 from quorate.errors import NotFoundError, RefusedError
 
 __all__ = ["Sender"]
+
+Drafted = TypeVar("Drafted")
 
 ATTEMPTS_MAX = 4
 VALID_HEIGHTS = 1_000
@@ -37,6 +45,7 @@ class _Chain:
 
     chain_id: bytes
     valid_heights: int
+    valid_heights_max: int
 
 
 class Sender:
@@ -89,9 +98,7 @@ class Sender:
         UnreachableError
             No node answered.
         """
-        payload = (
-            Payload(secrets.token_bytes(SALT_BYTES), data) if isinstance(data, bytes) else data
-        )
+        payload = _wrap(data)
         with self._lock:
             for _ in range(ATTEMPTS_MAX - 1):
                 transaction = self._sign(kind, body, payload)
@@ -102,25 +109,84 @@ class Sender:
                         raise
             return self._send(self._sign(kind, body, payload))
 
+    def draft(
+        self,
+        kind: int,
+        body: Sequence[Encodable],
+        data: bytes | Payload | None,
+        *,
+        sponsor: AccountId,
+        complete: Callable[[TransactionContent, Payload | None, PrivateKey], Drafted],
+    ) -> Drafted:
+        """Return what somebody else is to pay for and send; nothing is sent here.
+
+        The next nonce is in it and is not counted as used: whatever is submitted before it is
+        final takes that nonce.
+
+        Parameters
+        ----------
+        kind, body, data : as for :meth:`submit`.
+        sponsor : who is to pay.
+        complete : signs the content with the key of this account.
+        """
+        with self._lock:
+            # Nobody knows when the sponsor sends it, so the node is asked before and after.
+            self._next_nonce = None
+            chain = self._get_chain()
+            content = self._make_content(kind, body, sponsor, chain.valid_heights_max)
+            self._next_nonce = None
+        return complete(content, _wrap(data), self._private_key)
+
+    def submit_for(self, complete: Callable[[PrivateKey], Transaction]) -> str:
+        """Sign what somebody else asks this account to pay for, and submit it; return its id.
+
+        It has the nonce of its sender and takes none of this account.
+
+        Raises
+        ------
+        RefusedError
+            The node does not take it.
+        UnreachableError
+            No node answered.
+        """
+        transaction = complete(self._private_key)
+        self._post(transaction)
+        return transaction.transaction_id.hex()
+
+    def read_chain_id(self) -> bytes:
+        """Return the chain that this account signs for."""
+        with self._lock:
+            return self._get_chain().chain_id
+
     def forget_nonce(self) -> None:
         """Ask the node for the next nonce before the next transaction."""
         with self._lock:
             self._next_nonce = None
 
     def _sign(self, kind: int, body: Sequence[Encodable], payload: Payload | None) -> Transaction:
-        chain = self._get_chain()
-        content = TransactionContent(
-            chain_id=chain.chain_id,
+        content = self._make_content(kind, body, None, self._get_chain().valid_heights)
+        return build_transaction(content, [self._private_key], payload)
+
+    def _make_content(
+        self, kind: int, body: Sequence[Encodable], sponsor: AccountId | None, valid_heights: int
+    ) -> TransactionContent:
+        return TransactionContent(
+            chain_id=self._get_chain().chain_id,
             sender=self.account_id,
             nonce=self._get_next_nonce(),
-            valid_until_height=self._connection.height + chain.valid_heights,
+            valid_until_height=self._connection.height + valid_heights,
             fee_limit=self._fee_limit,
+            sponsor=sponsor,
             kind=kind,
             body=body,
         )
-        return build_transaction(content, [self._private_key], payload)
 
     def _send(self, transaction: Transaction) -> str:
+        self._post(transaction)
+        self._next_nonce = transaction.nonce + 1
+        return transaction.transaction_id.hex()
+
+    def _post(self, transaction: Transaction) -> None:
         name = transaction.transaction_id.hex()
         try:
             self._connection.post("/api/v1/transactions", _to_json(transaction))
@@ -128,8 +194,6 @@ class Sender:
             # The answer to an earlier attempt may have been lost after the node took it.
             if error.code != "nonce_used" or not self._is_known(name):
                 raise
-        self._next_nonce = transaction.nonce + 1
-        return name
 
     def _is_known(self, transaction_id: str) -> bool:
         try:
@@ -154,9 +218,8 @@ class Sender:
             status = self._connection.get("/api/v1/status")
             window = int(status["parameters"]["expiry_window_max"])
             # A node may be some heights behind this one, so the whole window is never used.
-            self._chain = _Chain(
-                bytes.fromhex(status["chain_id"]), min(VALID_HEIGHTS, max(1, window // 2))
-            )
+            half = max(1, window // 2)
+            self._chain = _Chain(bytes.fromhex(status["chain_id"]), min(VALID_HEIGHTS, half), half)
         return self._chain
 
     def _get_next_nonce(self) -> int:
@@ -178,5 +241,6 @@ def _to_base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _wrap(data: bytes) -> Payload:
-    return Payload(secrets.token_bytes(SALT_BYTES), data)
+def _wrap(data: bytes | Payload | None) -> Payload | None:
+    """Return the payload of plain bytes with a salt that is drawn here."""
+    return Payload(secrets.token_bytes(SALT_BYTES), data) if isinstance(data, bytes) else data
