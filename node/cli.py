@@ -33,7 +33,9 @@ from node.cli_options import (
     Sequence,
     Url,
 )
-from node.commands.terminal import OutputFormat, handles_problems
+from node.cli_recognition import badges, leaderboard, sponsor_commands
+from node.cli_stakes import stake_commands
+from node.commands.terminal import ExitCode, OutputFormat, fail, handles_problems
 
 __all__ = ["main"]
 
@@ -55,7 +57,11 @@ application.add_typer(validator_commands, name="validator")
 application.add_typer(member_commands, name="member")
 application.add_typer(config_commands, name="config")
 application.add_typer(snapshot_commands, name="snapshot")
+application.add_typer(stake_commands, name="stake")
+application.add_typer(sponsor_commands, name="sponsor")
 application.command("join")(join)
+application.command("leaderboard")(leaderboard)
+application.command("badges")(badges)
 
 
 @application.command()
@@ -412,13 +418,40 @@ def contribute(
     max_deposit: Annotated[
         int | None, typer.Option(help="Most that may be held as deposit; default: the price now.")
     ] = None,
+    *,
+    karma: Annotated[
+        int, typer.Option(min=0, help="Points of your karma on the model to stake at most.")
+    ] = 0,
+    ask_sponsor: Annotated[
+        str | None,
+        typer.Option(help="Account, qr1…, that is to pay; sends nothing, see --save."),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="File for the request to the sponsor; must not exist.")
+    ] = None,
     url: Url = DEFAULT_URL,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Send samples to a model, in as many transactions as they need."""
+    from node.commands.contributions import ask_sponsor as ask
     from node.commands.contributions import contribute_file
 
-    contribute_file(url, key, model, file, max_deposit, output)
+    if (ask_sponsor is None) != (save is None):
+        raise fail("--ask-sponsor and --save go together", ExitCode.USAGE)
+    if ask_sponsor is None or save is None:
+        contribute_file(url, key, model, file, max_deposit, output, karma=karma)
+    else:
+        ask(
+            url,
+            key,
+            model,
+            file,
+            output,
+            sponsor=ask_sponsor,
+            save=save,
+            max_deposit=max_deposit,
+            karma=karma,
+        )
 
 
 @application.command()

@@ -14,6 +14,7 @@ __all__ = [
     "Home",
     "Key",
     "Model",
+    "OptionalKey",
     "Output",
     "PasswordFile",
     "Plain",
@@ -37,6 +38,15 @@ Key = Annotated[
         "--key",
         envvar="QUORATE_KEY",
         help="Key file of the account that signs.",
+        show_default=False,
+    ),
+]
+OptionalKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        envvar="QUORATE_KEY",
+        help="Key file of the account that acts or is asked about.",
         show_default=False,
     ),
 ]

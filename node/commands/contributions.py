@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,9 +20,12 @@ from node.commands.tables import (
     read_sample_numbers,
 )
 from node.commands.terminal import OutputFormat, print_answer, render_table
+from node.storage.durable_files import create_private_file
+from primitives.errors import InvalidInputError
 from quorate.records import Model
 
 __all__ = [
+    "ask_sponsor",
     "claim_contribution",
     "contribute_file",
     "read_samples",
@@ -34,9 +38,19 @@ BATCH_SAMPLES = 256
 
 
 def contribute_file(
-    url: str, key: Path, model: str, file: Path, max_deposit: int | None, output: OutputFormat
+    url: str,
+    key: Path,
+    model: str,
+    file: Path,
+    max_deposit: int | None,
+    output: OutputFormat,
+    *,
+    karma: int = 0,
 ) -> None:
-    """Send every line of a CSV file, in as many transactions as needed."""
+    """Send every line of a CSV file, in as many transactions as needed.
+
+    Points of karma that may be staked are spread evenly over the samples.
+    """
     done = []
     with open_client(url, key) as client:
         features, labels = read_samples(client.model(model), file)
@@ -52,7 +66,12 @@ def contribute_file(
             batch = slice(start, start + BATCH_SAMPLES)
             # Names of classes may look like numbers, so they always go as names.
             given = None if labels is None else labels[batch]
-            done.append(client.contribute(model, features[batch], given, max_deposit=max_deposit))
+            staked = _share_karma(karma, start, len(features))
+            done.append(
+                client.contribute(
+                    model, features[batch], given, max_deposit=max_deposit, karma=staked
+                )
+            )
     rows = [
         [
             each.result["sequence"],
@@ -60,11 +79,64 @@ def contribute_file(
             each.result["samples"],
             each.result["correct"],
             each.result["deposit"],
+            each.result["karma_per_sample"] * each.result["samples"],
         ]
         for each in done
     ]
-    headings = ["contribution", "height", "samples", "known before", "deposit"]
+    headings = ["contribution", "height", "samples", "known before", "deposit", "karma"]
     print_answer([asdict(each) for each in done], render_table(headings, rows), output)
+
+
+def ask_sponsor(
+    url: str,
+    key: Path,
+    model: str,
+    file: Path,
+    output: OutputFormat,
+    *,
+    sponsor: str,
+    save: Path,
+    max_deposit: int | None,
+    karma: int,
+) -> None:
+    """Write a request to a sponsor, with every line of a CSV file; sends nothing."""
+    with open_client(url, key) as client:
+        features, labels = read_samples(client.model(model), file)
+        limit = client.governance.parameters()["samples_per_contribution_max"]
+        if len(features) > limit:
+            raise InvalidInputError(
+                "too_many_samples",
+                f"{file} holds {len(features)} samples, a request is one contribution of at most"
+                f" {limit}",
+                field="file",
+                value=len(features),
+                limit=limit,
+            )
+        request = client.sponsorship.ask(
+            sponsor, model, features, labels, max_deposit=max_deposit, karma=karma
+        )
+    create_private_file(save, (json.dumps(request.to_json(), indent=2) + "\n").encode())
+    content = request.content
+    answer = {
+        "file": str(save),
+        "sponsor": sponsor,
+        "samples": len(features),
+        "nonce": content.nonce,
+        "valid_until_height": content.valid_until_height,
+    }
+    text = (
+        f"{save}: {len(features)} samples to {model}, for {sponsor} to look at with `quorate"
+        f" sponsor show` and to send with `quorate sponsor sign`, up to height"
+        f" {content.valid_until_height}\nsend nothing else from this account until then: it would"
+        f" take the nonce {content.nonce} of the request, which is worth nothing afterwards"
+    )
+    print_answer(answer, text, output)
+
+
+def _share_karma(karma: int, start: int, total: int) -> int:
+    """Return the points for the batch that begins at a sample, in proportion to its samples."""
+    stop = min(start + BATCH_SAMPLES, total)
+    return karma * stop // total - karma * start // total
 
 
 def read_samples(model: Model, file: Path) -> tuple[list[Any], list[Any] | None]:

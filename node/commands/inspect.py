@@ -61,6 +61,9 @@ def show_account(url: str, account_id: str, output: OutputFormat) -> None:
         ["balance", f"{account.balance:,}"],
         ["nonce", account.nonce],
         ["karma", account.karma],
+        ["validated samples", f"{account.validated_samples:,}"],
+        ["reported samples", f"{account.reported_samples:,}"],
+        ["badges", account.badges],
     ]
     rows += [[f"karma on {name}", karma] for name, karma in account.karma_by_model.items()]
     text = f"{account.account}\n" + "\n".join(f"{name:<20} {value}" for name, value in rows)

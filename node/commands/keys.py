@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "choose_new_password",
+    "find_account",
     "make_key",
     "open_client",
     "open_key",
@@ -51,8 +52,7 @@ def make_key(
 def show_key(file: Path, output: OutputFormat) -> None:
     """Print what a key file says openly."""
     key_file = read_key_file(file)
-    own = account_to_text(account_id_from_public_key(key_file.public_key))
-    account = key_file.account or own
+    account = find_account(None, file)
     answer = {
         "file": str(file),
         "account": account,
@@ -72,6 +72,22 @@ def open_key(file: Path, password_file: Path | None = None) -> PrivateKey:
     if read_key_file(file).is_encrypted:
         password = PasswordSource(password_file).read(file)
     return load_private_key(file, password)
+
+
+def find_account(account: str | None, key: Path | None) -> str:
+    """Return an account that is named, or that of a key file; asks for no password.
+
+    Raises
+    ------
+    InvalidInputError
+        ``malformed``: neither is there.
+    """
+    if account is not None:
+        return account
+    if key is None:
+        raise InvalidInputError("malformed", "name an account, or give a --key", field="account")
+    key_file = read_key_file(key)
+    return key_file.account or account_to_text(account_id_from_public_key(key_file.public_key))
 
 
 def open_client(url: str, key: Path) -> Client:

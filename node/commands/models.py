@@ -12,6 +12,7 @@ from node.commands.inspect import print_transaction
 from node.commands.keys import open_client
 from node.commands.tables import read_numbers, read_row, read_texts
 from node.commands.terminal import ExitCode, OutputFormat, fail, print_answer, render_table
+from node.commands.terms_wording import describe_terms
 from primitives.errors import InvalidInputError
 from quorate.bodies import Incentive, Policies
 from quorate.client import Client
@@ -76,7 +77,6 @@ def show_model(url: str, name: str, output: OutputFormat) -> None:
     """Show everything about one model."""
     with Client(url) as client:
         model = client.model(name)
-    terms = model.incentive
     rows: list[list[object]] = [
         ["family", f"{model.family}, {model.layout}, {model.feature_count} features"],
         ["for", model.task],
@@ -86,13 +86,8 @@ def show_model(url: str, name: str, output: OutputFormat) -> None:
         ["version", model.version],
         ["learnt", f"{model.samples} samples in {model.contributions} contributions"],
         ["accuracy", f"{_show_share(model.accuracy)} before learning"],
-        ["incentive", f"{terms.mechanism}, weight {terms.weight}"],
-        [
-            "waits",
-            f"refund {terms.refund_wait_ms / 1000:g} s, owner {terms.owner_wait_ms / 1000:g} s,"
-            f" anybody {terms.any_wait_ms / 1000:g} s",
-        ],
     ]
+    rows += [[name, sentence] for name, sentence in describe_terms(model.incentive)]
     text = f"{model.name}\n" + "\n".join(f"  {name:<10} {value}" for name, value in rows)
     counts = [*model.raw["progress"]["by_class"], *model.raw["progress"]["by_group"]]
     if counts:
