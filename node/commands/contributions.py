@@ -19,7 +19,7 @@ from node.commands.tables import (
     read_numbers,
     read_sample_numbers,
 )
-from node.commands.terminal import OutputFormat, print_answer, render_table
+from node.commands.terminal import OutputFormat, fail, print_answer, render_table
 from node.storage.durable_files import create_private_file
 from primitives.errors import InvalidInputError
 from quorate.records import Model
@@ -100,6 +100,8 @@ def ask_sponsor(
     karma: int,
 ) -> None:
     """Write a request to a sponsor, with every line of a CSV file; sends nothing."""
+    if save.exists():
+        raise fail(f"{save} exists; a request is never written over another file")
     with open_client(url, key) as client:
         features, labels = read_samples(client.model(model), file)
         limit = client.governance.parameters()["samples_per_contribution_max"]

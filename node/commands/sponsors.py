@@ -70,7 +70,9 @@ def read_request(file: Path) -> SponsorRequest:
             )
         body = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InvalidInputError("malformed", f"{file}: {error}", field="file") from error
+        raise InvalidInputError(
+            "malformed", f"{file} is no request to a sponsor: {error}", field="file"
+        ) from error
     request = SponsorRequest.from_json(body)
     request.verify()
     return request
@@ -127,8 +129,8 @@ def _find_obstacles(client: Client, request: SponsorRequest) -> list[str]:
     nonce = client.account(account_to_text(content.sender)).nonce
     if nonce != content.nonce:
         obstacles.append(
-            f"its sender has sent something else meanwhile: its nonce is {content.nonce}, the next"
-            f" is {nonce}"
+            f"it was sent already, or its sender has sent something else: its nonce is"
+            f" {content.nonce}, the next one of its sender {nonce}"
         )
     if status.height >= content.valid_until_height:
         obstacles.append(f"it was valid until height {content.valid_until_height}")
@@ -188,7 +190,8 @@ def _to_text(described: dict[str, Any]) -> str:
         lines.append(f"  {contribution['samples']} samples to {contribution['model']!r}")
         labels = [f"{count} {name!r}" for name, count in contribution["labels"].items()]
         lines += [f"  labels: {', '.join(labels)}"] if labels else []
-        lines += [f"  first samples: {row}" for row in contribution["first_samples"]]
+        first = enumerate(contribution["first_samples"])
+        lines += [f"  sample {number}: {', '.join(map(str, row))}, …" for number, row in first]
         if contribution["karma"]:
             lines.append(f"  the sender stakes up to {contribution['karma']} points of its karma")
     lines.append(f"  you pay {pays}")

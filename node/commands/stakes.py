@@ -47,7 +47,11 @@ def list_stakes(url: str, output: OutputFormat) -> None:
         for pool in pools
     ]
     headings = ["validator", "staked", "share", "commission", "blocks", "epochs", "karma", "state"]
-    text = render_table(headings, rows) if rows else "no pools yet: they begin with the first stake"
+    text = (
+        render_table(headings, rows)
+        if rows
+        else "no pools yet: a stake or the end of an epoch makes them"
+    )
     answer = {"pools": [asdict(pool) for pool in pools], "rewards": dict(rewards)}
     print_answer(answer, f"{text}\n{_describe_rewards(rewards)}", output)
 
@@ -63,7 +67,7 @@ def show_stake(url: str, validator: str, output: OutputFormat) -> None:
     rows: list[list[object]] = [
         ["account", pool.validator],
         ["state", _show_state(pool)],
-        ["staked", f"{pool.tokens:,} for {pool.shares:,} shares, each worth {_show_price(pool)}"],
+        ["staked", _describe_pool(pool)],
         ["commission", commission],
         ["proposed", f"{pool.blocks:,} blocks in {pool.epochs:,} epochs that are over"],
         ["karma", f"{pool.uptime_karma:,} for uptime"],
@@ -228,6 +232,12 @@ def _explain_nothing(leaving: list[Unbonding], height: int) -> str:
 
 def _name(name: str | None, account: str) -> str:
     return account if name is None else name
+
+
+def _describe_pool(pool: StakePool) -> str:
+    if not pool.shares:
+        return "nothing"
+    return f"{pool.tokens:,} for {pool.shares:,} shares, each worth {_show_price(pool)}"
 
 
 def _show_price(pool: StakePool) -> str:
