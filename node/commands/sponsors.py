@@ -24,7 +24,7 @@ from quorate.client import Client
 from quorate.records import Model
 from quorate.sponsorship import BODY_FIELDS_MAX, SponsorRequest
 
-__all__ = ["describe_request", "read_request", "show_request", "sign_request"]
+__all__ = ["describe_request", "is_terminal", "read_request", "show_request", "sign_request"]
 
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 SAMPLES_SHOWN = 3
@@ -45,11 +45,16 @@ def sign_request(url: str, key: Path, file: Path, output: OutputFormat, *, is_su
     with open_client(url, key) as client:
         if output is OutputFormat.TEXT:
             sys.stderr.write(_to_text(describe_request(client, request)) + "\n")
-        if not is_sure and sys.stdin.isatty():
+        if not is_sure and is_terminal():
             answer = input("sign it and pay? [y/N] ")
             if answer.strip().lower() not in ("y", "yes"):
                 raise fail("nothing was sent")
         print_transaction(client.sponsorship.sign(request), output)
+
+
+def is_terminal() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 def read_request(file: Path) -> SponsorRequest:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from hashlib import sha256
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 import quorate
-from node.cli import application
-from node.storage.keystore import read_key_file, save_seed
-from quorate.connection import Connection
 from quorate.model_files import decode_safetensors
 from tests.helpers import learning
 from tests.helpers.api import ApiScene, run_api
+from tests.helpers.commands import Run, ask_json, make_runner, save_keys
 from tests.helpers.learning import CLASS_NAMES, connect, make_rows
 
 KARMA_ALONE = quorate.Incentive("points", 0, 1_500, 5_000, 9_000)
 ROWS, LABELS = make_rows(60)
-Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
@@ -43,45 +37,16 @@ def alice(scene: ApiScene) -> quorate.Client:
 
 
 @pytest.fixture(scope="module")
-def keys(scene: ApiScene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the key files of two accounts with money."""
-    folder = tmp_path_factory.mktemp("keys")
-    files = {name: folder / f"{name}.json" for name in ("alice", "bob")}
-    for number, file in enumerate(files.values()):
-        save_seed(file, sha256(f"account {number}".encode()).digest())
-        public_key = scene.chain.network.accounts[number].key.public_key
-        assert read_key_file(file).public_key == public_key
-    return {name: str(file) for name, file in files.items()}
+    names = {"alice": "account 0", "bob": "account 1"}
+    return save_keys(tmp_path_factory.mktemp("keys"), names)
 
 
 @pytest.fixture
 def run(scene: ApiScene, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs a command as Alice and returns what it prints."""
-    begin = Connection.__init__
-
-    def begin_in_process(self: Connection, url: str, **options: Any) -> None:
-        begin(self, url, **{**options, "transport": scene.http._transport})
-
-    monkeypatch.setattr(Connection, "__init__", begin_in_process)
-    monkeypatch.setenv("QUORATE_URL", "http://node")
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object, code: int = 0, says: str = "", key: str = "alice") -> str:
-        environment = {"QUORATE_KEY": keys[key]}
-        finished = CliRunner().invoke(
-            application, [str(each) for each in arguments], env=environment
-        )
-        assert finished.exit_code == code, finished.output
-        assert says in finished.stderr
-        if finished.exception is not None:
-            assert isinstance(finished.exception, SystemExit)
-        return finished.stdout
-
-    return call
-
-
-def ask_json(run: Run, *arguments: object) -> Any:
-    return json.loads(run(*arguments, "-o", "json"))
+    return make_runner(scene, keys, monkeypatch)
 
 
 def write_samples(file: Path, count: int = 30) -> Path:
