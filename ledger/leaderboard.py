@@ -83,11 +83,13 @@ def list_leaders(
     half_life_ms = read_half_life(ledger, model, at)
     ending = b"/" + model.encode() if model else b""
     records = ledger.scan(KARMA_PREFIX, height=at, limit=records_max + 1)
-    leaders = [
+    found = (
         _make_leader(key, decode_own(value, decode_karma), now_ms, half_life_ms)
         for key, value in records[:records_max]
         if key[_ACCOUNT_END:] == ending
-    ]
+    )
+    # Somebody who was only sponsored has a record, too, and has not earned anything.
+    leaders = [leader for leader in found if leader.points or leader.valid or leader.reported]
     leaders.sort(key=lambda leader: (-leader.points, leader.account))
     return Leaderboard(tuple(leaders[:limit]), len(records) <= records_max)
 

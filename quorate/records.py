@@ -72,7 +72,8 @@ class Status:
 class Account:
     """Money, nonce and karma of an account; karma also by model.
 
-    Karma fades; what was validated and reported, and badges, are counted for good.
+    Karma fades; what was validated and reported, and badges, are counted for good. ``public_key``
+    is None as long as it is the first one, which the account is made of.
     """
 
     account: str
@@ -83,6 +84,7 @@ class Account:
     validated_samples: int
     reported_samples: int
     badges: int
+    public_key: str | None
 
     @classmethod
     def from_json(cls, body: Json) -> Self:
@@ -96,6 +98,7 @@ class Account:
             validated_samples=body["validated_samples"],
             reported_samples=body["reported_samples"],
             badges=body["badges"],
+            public_key=body["public_key"],
         )
 
 

@@ -16,19 +16,23 @@ from ml_runtime.samples import Batch, DenseSamples, decode_batch, sample_count
 from node.commands.inspect import print_transaction
 from node.commands.keys import open_client
 from node.commands.terminal import OutputFormat, fail, print_answer
-from primitives.accounts import account_to_text
+from primitives.accounts import account_id_from_public_key, account_to_text
 from primitives.codec import decode, encode
 from primitives.errors import InvalidInputError
 from primitives.fields import FieldReader
 from quorate.client import Client
-from quorate.records import Model
+from quorate.records import Model, Status
 from quorate.sponsorship import BODY_FIELDS_MAX, SponsorRequest
 
 __all__ = ["describe_request", "is_terminal", "read_request", "show_request", "sign_request"]
 
 REQUEST_BYTES_MAX = 64 * 1024 * 1024
 SAMPLES_SHOWN = 3
-COLUMNS_SHOWN = 8
+FEATURES_TOLD = 64
+"""Of a sample, to programs; samples may have millions."""
+
+FEATURES_SHOWN = 8
+"""Of a sample, to people."""
 
 
 def show_request(url: str, file: Path, output: OutputFormat) -> None:
@@ -107,13 +111,13 @@ def describe_request(client: Client, request: SponsorRequest) -> dict[str, Any]:
         )
     fields = decode(encode(list(content.body)), bytes_max=REQUEST_BYTES_MAX)
     body = kind.decode_body(FieldReader([fields], "request", 1).array("body", BODY_FIELDS_MAX))
-    status, sender = client.status(), account_to_text(content.sender)
+    status = client.status()
     described: dict[str, Any] = {
-        "sender": sender,
+        "sender": account_to_text(content.sender),
         "sponsor": account_to_text(request.sponsor),
         "kind": kind.name,
         "fee_limit": content.fee_limit,
-        "obstacles": _find_obstacles(client, request),
+        "obstacles": _find_obstacles(client, request, status),
         "height": status.height,
         "valid_until_height": content.valid_until_height,
     }
@@ -124,14 +128,19 @@ def describe_request(client: Client, request: SponsorRequest) -> dict[str, Any]:
     return described
 
 
-def _find_obstacles(client: Client, request: SponsorRequest) -> list[str]:
+def _find_obstacles(client: Client, request: SponsorRequest, status: Status) -> list[str]:
     """Return why the request could not be sent now, in sentences."""
-    content, status = request.content, client.status()
-    obstacles = []
+    content = request.content
     if content.chain_id.hex() != status.chain_id:
-        obstacles.append(f"it is for the chain {content.chain_id.hex()}, not for this one")
-        return obstacles
-    nonce = client.account(account_to_text(content.sender)).nonce
+        return [f"it is for the chain {content.chain_id.hex()}, not for this one"]
+    obstacles = []
+    sender = client.account(account_to_text(content.sender))
+    public_key = request.signature.public_key
+    own = account_to_text(account_id_from_public_key(public_key))
+    # An account's first key is the one that its id is made of; a later one is on the ledger.
+    if public_key.hex() != sender.public_key and (sender.public_key or own != sender.account):
+        obstacles.append("it is not signed with the key of its sender")
+    nonce = sender.nonce
     if nonce != content.nonce:
         obstacles.append(
             f"it was sent already, or its sender has sent something else: its nonce is"
@@ -176,8 +185,13 @@ def _show_first(batch: Batch) -> list[list[float]]:
             numbers = samples.features[row]
         else:
             numbers = samples.values[samples.row_starts[row] : samples.row_starts[row + 1]]
-        shown.append([round(int(number) / ONE, 6) for number in numbers[:COLUMNS_SHOWN]])
+        shown.append([round(int(number) / ONE, 6) for number in numbers[:FEATURES_TOLD]])
     return shown
+
+
+def _show_features(features: list[float]) -> str:
+    shown = ", ".join(f"{feature:g}" for feature in features[:FEATURES_SHOWN])
+    return f"{shown}, …" if len(features) > FEATURES_SHOWN else shown
 
 
 def _to_text(described: dict[str, Any]) -> str:
@@ -195,8 +209,10 @@ def _to_text(described: dict[str, Any]) -> str:
         lines.append(f"  {contribution['samples']} samples to {contribution['model']!r}")
         labels = [f"{count} {name!r}" for name, count in contribution["labels"].items()]
         lines += [f"  labels: {', '.join(labels)}"] if labels else []
-        first = enumerate(contribution["first_samples"])
-        lines += [f"  sample {number}: {', '.join(map(str, row))}, …" for number, row in first]
+        lines += [
+            f"  sample {number}: {_show_features(row)}"
+            for number, row in enumerate(contribution["first_samples"])
+        ]
         if contribution["karma"]:
             lines.append(f"  the sender stakes up to {contribution['karma']} points of its karma")
     lines.append(f"  you pay {pays}")

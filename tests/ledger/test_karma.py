@@ -303,3 +303,18 @@ def test_karma_comes_back_from_the_state(probe: ProbeKind) -> None:
     assert scene.chain.store.get(karma_key(alice.id, "shared")) == karma.encode()
     with pytest.raises(InvalidInputError):
         decode_karma(Karma(parts=PARTS_MAX + 1).encode())
+
+
+def test_leaders_and_badges_are_read_as_of_an_earlier_block() -> None:
+    scene = Scene(POINTS)
+    alice = scene.accounts[1]
+    scene.validate(alice, 3)
+    store = scene.chain.store
+    before = store.tip().height
+    scene.validate(alice, 2)
+    assert list_leaders(store, "shared", height=before, limit=9).leaders[0].points == 3
+    assert list_leaders(store, "shared", limit=9).leaders[0].points == 5
+    every = list_badges(store, alice.id, limit=9)
+    assert list_badges(store, alice.id, height=0, limit=9) == []
+    last = badge_key(alice.id, *every[0][:2])
+    assert list_badges(store, alice.id, start_after=last, limit=9) == every[1:]

@@ -129,6 +129,8 @@ def test_sponsors_pay_for_so_many_samples_of_a_contributor(
                 sponsor.sponsorship.sign(request)
     shown = scene.get(f"/api/v1/accounts/{account_to_text(NEWCOMER.id)}")
     assert shown["karma_by_model"][0]["sponsored_samples"] == 6
+    # To be sponsored is no merit.
+    assert newcomer.recognition.leaderboard("sides") == []
 
 
 def test_karma_stands_in_for_money_and_comes_back(scene: ApiScene) -> None:

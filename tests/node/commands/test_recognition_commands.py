@@ -236,6 +236,7 @@ def make_request(scene: ApiScene, **changes: Any) -> SponsorRequest:
         ({"chain_id": bytes(32)}, "it is for the chain 0000"),
         ({"nonce": 4}, "its nonce is 4, the next one of its sender 0"),
         ({"valid_until_height": 2}, "it was valid until height 2"),
+        ({"sender": make_account("account 0").id}, "not signed with the key of its sender"),
     ],
 )
 def test_other_requests_are_shown_with_what_is_in_their_way(
@@ -247,6 +248,25 @@ def test_other_requests_are_shown_with_what_is_in_their_way(
     assert says in shown
     assert "to pay for: transfer" in shown
     assert "amount=7" in shown
+
+
+def test_samples_are_shown_as_far_as_people_read(
+    scene: ApiScene, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = connect(scene, scene.chain.network.accounts[0])
+    create(alice, "words", layout="sparse")
+    create(alice, "numbers", family="linear_regression", class_names=())
+    file = tmp_path / "request.json"
+    newcomer = connect(scene, NEWCOMER)
+    rows = [[0, 1, 0, 2, 0, 0], [0, 0, 3, 0, 0, 0]]
+    for model, labels in (("words", ["left", "right"]), ("numbers", [0.5, 1.5])):
+        request = newcomer.sponsorship.ask(name(scene, 1), model, rows, labels)
+        file.write_text(json.dumps(request.to_json()))
+        shown = run("sponsor", "show", file)
+        assert ("labels" in shown) == (model == "words")
+        assert ("sample 0: 1, 2\n" in shown) == (model == "words")
+    monkeypatch.setattr(sponsors, "FEATURES_SHOWN", 2)
+    assert "sample 1: 0, 0, …" in run("sponsor", "show", file)
 
 
 def test_what_is_no_request_is_refused_in_a_sentence(
