@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from ledger.transactions.evidence import ReportEvidence
 from node.commands.stakes import parse_percent
 from primitives.accounts import account_to_text
 from primitives.errors import InvalidInputError
 from tests.helpers.api import ApiScene, run_api
 from tests.helpers.commands import Run, ask_json, make_runner, save_keys
-from tests.helpers.ledger import INITIAL_BALANCE, make_account
+from tests.helpers.evidence import make_evidence
+from tests.helpers.ledger import INITIAL_BALANCE, make_account, make_transaction
 from tests.helpers.staking import STAKING_PARAMETERS
 
 VALIDATOR = account_to_text(make_account("member 0").id)
@@ -81,6 +83,21 @@ def test_pools_are_listed_with_what_a_delegator_should_know(scene: ApiScene, run
     grow(scene, 10)
     assert "commission  2.5 %" in run("stake", "show", VALIDATOR)
     assert ask_json(run, "stake", "show", "member-0")["blocks"] == 10
+
+
+def test_a_slashed_pool_says_so(scene: ApiScene, run: Run) -> None:
+    run("stake", "add", "member-3", 500)
+    evidence = ReportEvidence(make_evidence(scene.chain)).to_fields()
+    member = make_account("member 1")
+    network = scene.chain.network
+    scene.run([make_transaction(network, member, "report_evidence", evidence, nonce=0)])
+    shown = ask_json(run, "stake", "show", "member-3")
+    percent = STAKING_PARAMETERS.slash_percent
+    assert (shown["is_tombstoned"], shown["slashed"]) == (True, 500 * percent // 100)
+    assert "state       slashed for good" in run("stake", "show", "member-3")
+    run("stake", "add", "member-3", 500, code=4, says="not_a_validator")
+    assert ask_json(run, "stake", "mine")["delegations"][0]["tokens"] == 500 - shown["slashed"]
+    assert int(scene.get("/api/v1/supply")["burnt"]) > 0
 
 
 def test_what_goes_wrong_is_said_in_a_sentence(run: Run) -> None:
