@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 from ledger.contribution_records import contribution_key, decode_contribution
 from ledger.model_records import decode_model_progress, model_progress_key
+from ledger.stake_records import UNBONDING_PREFIX
 from ledger.transactions.accounts import Transfer
 from ledger.transactions.contributions import Claim, Contribute, Judgement
 from ledger.transactions.evidence import ReportEvidence
 from ledger.transactions.staking import SetCommission, Stake, Unstake, WithdrawStake
 from ledger.transactions.support import CollectSupport, SupportModel
+from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
 from tests.helpers.evidence import make_evidence
 from tests.helpers.ledger import TestAccount
 from tests.helpers.money import MoneyWorld, Order
@@ -23,7 +25,7 @@ Deed = Callable[[MoneyWorld], Order | None]
 """Draws an order, or None if there is nothing to be done."""
 
 SAMPLES_MAX = 6
-EPOCHS_BACK = 8
+EPOCH_BYTES = 8
 
 
 def prepare(world: MoneyWorld) -> None:
@@ -89,13 +91,19 @@ def unstake(world: MoneyWorld) -> Order:
     return Order(_pick(world), "unstake", Unstake(validator.id, shares).to_fields())
 
 
-def withdraw(world: MoneyWorld) -> Order:
-    """Ask for what was taken back in an epoch, at times too early or again."""
-    epoch = world.parameters.epoch_of(world.chain.store.tip().height)
-    earlier = max(0, epoch - world.random.randrange(EPOCHS_BACK))
-    validator = world.random.choice(world.validators)
-    body = WithdrawStake(validator.id, earlier)
-    return Order(_pick(world), "withdraw_stake", body.to_fields())
+def withdraw(world: MoneyWorld) -> Order | None:
+    """Ask for what somebody took back, at times too early, again or in another's name."""
+    leaving = [key[len(UNBONDING_PREFIX) :] for key, _ in world.scan(UNBONDING_PREFIX)]
+    if not leaving:
+        return None
+    # The oldest of some, so that more than a few have waited long enough.
+    chosen = min(world.random.choices(leaving, k=4), key=lambda key: key[-EPOCH_BYTES:])
+    owners = {person.id: person for person in world.people}
+    is_own = world.random.random() < 0.9
+    sender = owners[AccountId(chosen[:ACCOUNT_ID_BYTES])] if is_own else _pick(world)
+    validator = AccountId(chosen[ACCOUNT_ID_BYTES:-EPOCH_BYTES])
+    body = WithdrawStake(validator, int.from_bytes(chosen[-EPOCH_BYTES:], "big"))
+    return Order(sender, "withdraw_stake", body.to_fields())
 
 
 def set_commission(world: MoneyWorld) -> Order:
