@@ -1,0 +1,175 @@
+"""The model and its contributions, as everybody can see them on the ledger after the last block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, cast
+
+import numpy as np
+
+from incentives.book import Book
+from incentives.registry import get_mechanism
+from ledger.contribution_records import contribution_key, decode_contribution
+from ledger.model_records import (
+    ModelDescription,
+    ModelProgress,
+    decode_model_progress,
+    karma_key,
+    model_progress_key,
+    read_karma,
+)
+from ml_runtime.family import State
+from ml_runtime.registry import get_family
+from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples
+from node.agents.chain import SimulatedChain
+from node.agents.data_sets import DataSet
+from primitives.accounts import AccountId
+from primitives.errors import InvariantViolationError
+
+__all__ = ["KnownContribution", "World"]
+
+_SECOND_MS: Final = 1_000
+
+
+@dataclass(slots=True)
+class KnownContribution:
+    """A contribution as anybody can read it.
+
+    Parameters
+    ----------
+    sequence : its number on the model.
+    account : of the contributor.
+    timestamp_ms : of its block.
+    samples, labels : its payload.
+    book : what is left of its deposit.
+    """
+
+    sequence: int
+    account: AccountId
+    timestamp_ms: int
+    samples: Samples
+    labels: Integers
+    book: Book
+
+
+class World:
+    """One model on one chain.
+
+    Parameters
+    ----------
+    chain : the ledger.
+    description : of the model.
+    data : what the model is about.
+    """
+
+    def __init__(
+        self, chain: SimulatedChain, description: ModelDescription, data: DataSet
+    ) -> None:
+        self.chain = chain
+        self.model = description.name
+        self.terms = description.terms
+        self.data = data
+        self.contributions: list[KnownContribution] = []
+        self._spec = description.spec
+        self._family = get_family(description.spec.family)
+        self._open: dict[int, KnownContribution] = {}
+        self._accuracy: float | None = None
+        self._agreed: dict[int, int] | None = None
+
+    @property
+    def open_contributions(self) -> Iterable[KnownContribution]:
+        """Contributions of which something is left, oldest first."""
+        return self._open.values()
+
+    @property
+    def progress(self) -> ModelProgress:
+        """How far the model has come."""
+        progress = self.chain.get(model_progress_key(self.model), decode_model_progress)
+        if progress is None:
+            raise InvariantViolationError(f"the state has no model {self.model!r}")
+        return progress
+
+    def compute_price(self, now_ms: int) -> int:
+        """Return the deposit for one sample in a block at a time, if no other comes before."""
+        seconds = (now_ms - self.progress.last_update_ms) // _SECOND_MS
+        return get_mechanism(self.terms.mechanism).compute_price(self.terms, seconds)
+
+    def count_valid(self, account: AccountId) -> int:
+        """Return how many validated samples an account has on the model."""
+        return read_karma(self.chain, karma_key(account, self.model)).valid
+
+    def add(self, sequence: int, samples: Samples, labels: Integers) -> None:
+        """Take note of a new contribution; the model has changed."""
+        record = self.chain.get(contribution_key(self.model, sequence), decode_contribution)
+        if record is None:
+            raise InvariantViolationError(f"the state has no contribution {sequence}")
+        known = KnownContribution(
+            sequence, record.contributor, record.timestamp_ms, samples, labels, record.book
+        )
+        self.contributions.append(known)
+        self._open[sequence] = known
+        self._accuracy = None
+        self._agreed = None
+
+    def refresh(self, sequence: int) -> None:
+        """Read again what is left of a contribution."""
+        record = self.chain.get(contribution_key(self.model, sequence), decode_contribution)
+        if record is None:
+            raise InvariantViolationError(f"the state has no contribution {sequence}")
+        self._open[sequence].book = record.book
+        if not record.book.open_samples:
+            del self._open[sequence]
+
+    def get_author(self, sequence: int) -> AccountId:
+        """Return who sent an open contribution."""
+        return self._open[sequence].account
+
+    def predict(self, samples: Samples) -> Integers:
+        """Return the classes that the model says."""
+        state = cast("State", self.chain.load_model(self.model))
+        return self._family.predict(self._spec, state, samples)
+
+    def measure_accuracy(self) -> float:
+        """Return on how much of the data that is never sent the model is right, in [0, 1]."""
+        if self._accuracy is None:
+            answers = self.predict(self.data.held_out)
+            self._accuracy = float(np.mean(answers == self.data.held_out_labels))
+        return self._accuracy
+
+    def find_agreed(self, sequence: int) -> int:
+        """Return with which samples of an open contribution the model agrees now, as a set.
+
+        All open ones are asked at once, once for each version of the model.
+        """
+        if self._agreed is None or sequence not in self._agreed:
+            self._agreed = self._judge(list(self._open.values()))
+        return self._agreed[sequence]
+
+    def _judge(self, contributions: list[KnownContribution]) -> dict[int, int]:
+        answers = self.predict(_join([each.samples for each in contributions]))
+        agreed: dict[int, int] = {}
+        start = 0
+        for each in contributions:
+            end = start + len(each.labels)
+            right = (answers[start:end] == each.labels).tolist()
+            agreed[each.sequence] = sum(1 << place for place, bit in enumerate(right) if bit)
+            start = end
+        return agreed
+
+
+def _join(parts: list[Samples]) -> Samples:
+    """Return all samples one after the other; all have the same layout."""
+    dense = [part.features for part in parts if isinstance(part, DenseSamples)]
+    if dense:
+        return DenseSamples(np.concatenate(dense))
+    sparse = [part for part in parts if isinstance(part, SparseSamples)]
+    lengths = np.concatenate([np.diff(part.row_starts) for part in sparse])
+    starts = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return SparseSamples(
+        starts,
+        np.concatenate([part.indices for part in sparse]),
+        np.concatenate([part.values for part in sparse]),
+        sparse[0].feature_count,
+    )
