@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from node.cli_agents import agents
 from node.cli_governance import (
     invite_commands,
     join,
@@ -56,6 +57,7 @@ application.add_typer(member_commands, name="member")
 application.add_typer(config_commands, name="config")
 application.add_typer(snapshot_commands, name="snapshot")
 application.command("join")(join)
+application.command("agents")(agents)
 
 
 @application.command()

@@ -181,9 +181,7 @@ class SimulatedChain:
         self._nonces.clear()
         self.transactions += len(transactions)
         receipts = tuple(block.receipts)
-        self.failures.update(
-            each.code for each in receipts if each.status is not ReceiptStatus.OK
-        )
+        self.failures.update(each.code for each in receipts if each.status is not ReceiptStatus.OK)
         return receipts
 
     def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:

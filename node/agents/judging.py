@@ -49,37 +49,38 @@ class Judging:
         now_ms : time of the block that will hold it.
         """
         wishes: list[Wish] = []
-        refund_ms = now_ms - self._world.terms.refund_wait_ms
+        terms, agreed = self._world.terms, self._world.find_agreed(now_ms)
+        claim_ms = now_ms - terms.any_wait_ms
+        own = person.accounts
         for known in self._world.open_contributions:
-            if known.timestamp_ms > refund_ms or len(wishes) >= _WISHES_MAX:
+            # They are in order of time, and what can be settled was judged.
+            if known.sequence not in agreed or len(wishes) >= _WISHES_MAX:
                 break
-            wishes.extend(self._look_at(person, known, now_ms))
+            good = known.book.open_samples & agreed[known.sequence]
+            bad = known.book.open_samples & ~good
+            # Most are others' and right, or were reported before.
+            if known.account in own and good:
+                wishes.append(
+                    self._judge(person, person.get_holder(known.account), "refund", known)
+                )
+            elif known.timestamp_ms <= claim_ms:
+                wishes.append(self._claim(person, known))
+                continue
+            if bad:
+                wishes.extend(self._report(person, known, bad))
         return wishes
 
-    def _look_at(self, person: Person, known: KnownContribution, now_ms: int) -> Iterator[Wish]:
-        opened = known.book.open_samples
-        agreed = self._world.find_agreed(known.sequence)
-        author = next((each for each in person.holders if each.account == known.account), None)
-        if author is not None and opened & agreed:
-            yield self._judge(person, author, "refund", known)
-            opened &= ~agreed
-        if not opened:
-            return
-        if now_ms - known.timestamp_ms >= self._world.terms.any_wait_ms:
-            yield self._claim(person, known)
-            return
+    def _report(self, person: Person, known: KnownContribution, bad: int) -> Iterator[Wish]:
         for holder in person.holders:
-            bad = opened & ~agreed & ~known.book.reported_by(holder.account)
-            if bad and holder is not author and self._may_report(holder):
+            is_new = bad & ~known.book.reported_by(holder.account)
+            if is_new and holder.account != known.account and self._may_report(holder):
                 yield self._judge(person, holder, "report", known)
 
     def _may_report(self, holder: Holder) -> bool:
         """Say whether a report would be paid: where money is shared, by one's validated samples."""
         return not self._needs_validated or self._world.count_valid(holder.account) > 0
 
-    def _judge(
-        self, person: Person, holder: Holder, kind: str, known: KnownContribution
-    ) -> Wish:
+    def _judge(self, person: Person, holder: Holder, kind: str, known: KnownContribution) -> Wish:
         body = Judgement(self._world.model, known.sequence).to_fields()
         transaction = self._world.chain.sign(holder, kind, body)
         return Wish(person, kind, transaction, known.sequence)

@@ -44,7 +44,7 @@ class AgentKind(ABC):
     contributes: ClassVar[bool] = True
 
     @abstractmethod
-    def prepare(self, desk: Desk, habits: Habits) -> Sending | None:
+    def prepare(self, desk: Desk, habits: Habits, /) -> Sending | None:
         """Return what to send this turn, or nothing."""
 
 
@@ -55,7 +55,7 @@ class Honest(AgentKind):
     description = "right labels, a mistake in 10,000; the better the model the more often"
     is_honest = True
 
-    def prepare(self, desk: Desk, habits: Habits) -> Sending | None:
+    def prepare(self, desk: Desk, habits: Habits, /) -> Sending | None:
         """Return fresh samples, with probability accuracy + 0.15."""
         if desk.chance.random() >= desk.accuracy + CONTRIBUTING_BONUS:
             return None
@@ -88,7 +88,7 @@ class LabelFlipper(AgentKind):
     description = "always a wrong label; deposits twice as much, comes a sixth as often"
     habits = Habits(deposit_mean=100, deposit_sd=3, wait_mean_s=HOUR_S, mistakes=1)
 
-    def prepare(self, desk: Desk, habits: Habits) -> Sending | None:
+    def prepare(self, desk: Desk, habits: Habits, /) -> Sending | None:
         """Return fresh samples with wrong labels, always."""
         rows = desk.deal(habits.batch)
         return Sending(desk.samples(rows), desk.falsify(desk.labels(rows)))
@@ -100,7 +100,7 @@ class FreeRider(AgentKind):
     name = "free_rider"
     description = "made-up features, guessed labels"
 
-    def prepare(self, desk: Desk, habits: Habits) -> Sending | None:
+    def prepare(self, desk: Desk, habits: Habits, /) -> Sending | None:
         """Return samples drawn feature by feature from others' values, with random labels."""
         labels = desk.chance.integers(0, desk.class_count, habits.batch)
         return Sending(_make_up(desk, habits.batch), labels)
@@ -112,7 +112,7 @@ class Echo(AgentKind):
     name = "echo"
     description = "empty samples, labelled with what the model predicts for them"
 
-    def prepare(self, desk: Desk, habits: Habits) -> Sending | None:
+    def prepare(self, desk: Desk, habits: Habits, /) -> Sending | None:
         """Return samples of zeros with the labels that the model gives them now."""
         samples = _make_empty(desk, habits.batch)
         return Sending(samples, desk.predict(samples))
@@ -124,7 +124,7 @@ class Copycat(AgentKind):
     name = "copycat"
     description = "samples of others' contributions that the model agrees with, sent again"
 
-    def prepare(self, desk: Desk, habits: Habits) -> Sending | None:
+    def prepare(self, desk: Desk, _habits: Habits, /) -> Sending | None:
         """Return the newest contribution of somebody else's that it did not copy yet."""
         copied = desk.copy_contribution()
         return None if copied is None else Sending(*copied)
@@ -140,7 +140,7 @@ class Lazy(AgentKind):
 
     KNOWN: ClassVar[int] = 5
 
-    def prepare(self, desk: Desk, habits: Habits) -> Sending | None:
+    def prepare(self, desk: Desk, habits: Habits, /) -> Sending | None:
         """Return some of the few samples that it ever got."""
         kept = desk.keep(self.KNOWN)
         rows = kept[desk.chance.integers(0, len(kept), habits.batch)]
@@ -156,7 +156,7 @@ class Caller(AgentKind):
     contributes = False
     is_honest = True
 
-    def prepare(self, desk: Desk, habits: Habits) -> Sending | None:
+    def prepare(self, desk: Desk, habits: Habits, /) -> Sending | None:
         """Ask, with the probability that the model is right; return nothing to send."""
         if desk.chance.random() < desk.accuracy:
             desk.predict(desk.samples(desk.pick_held_out(habits.batch), held_out=True))
@@ -169,9 +169,7 @@ def _make_empty(desk: Desk, count: int) -> Samples:
     if desk.layout == "dense":
         return DenseSamples(np.zeros((count, desk.feature_count), dtype=np.int64))
     nothing = np.zeros(0, dtype=np.int64)
-    return SparseSamples(
-        np.zeros(count + 1, dtype=np.int64), nothing, nothing, desk.feature_count
-    )
+    return SparseSamples(np.zeros(count + 1, dtype=np.int64), nothing, nothing, desk.feature_count)
 
 
 def _make_up(desk: Desk, count: int) -> Samples:

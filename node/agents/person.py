@@ -99,6 +99,10 @@ class Person:
         """Its accounts."""
         return frozenset(holder.account for holder in self.holders)
 
+    def get_holder(self, account: AccountId) -> Holder:
+        """Return what one of its accounts is signed for with."""
+        return next(holder for holder in self.holders if holder.account == account)
+
     def count_money(self, world: World) -> int:
         """Return the free money of all its accounts."""
         return sum(world.chain.get_balance(holder.account) for holder in self.holders)
@@ -131,4 +135,3 @@ class Person:
         data = encode_batch(sending.samples, sending.labels)
         transaction = world.chain.sign(holder, "contribute", body, data)
         return Wish(self, "contribute", transaction, sending=sending)
-

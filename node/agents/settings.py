@@ -104,9 +104,7 @@ class AgentsSettings:
         shown = {each.name: getattr(self, each.name) for each in fields(self)}
         shown["agents"] = dict(self.agents)
         shown["habits"] = {
-            kind: {
-                each.name: getattr(self.get_habits(kind), each.name) for each in fields(Habits)
-            }
+            kind: {each.name: getattr(self.get_habits(kind), each.name) for each in fields(Habits)}
             for kind in self.agents
         }
         return shown
@@ -178,7 +176,7 @@ SCENARIOS: Final[dict[str, AgentsSettings]] = {
         AgentsSettings(
             scenario="published",
             data="words",
-            days=20.0,
+            days=30.0,
             agents={"honest": 1, "label_flipper": 1},
             habits={
                 name: replace(KINDS[name].habits, wait_sd_s=1)

@@ -63,9 +63,7 @@ class World:
     data : what the model is about.
     """
 
-    def __init__(
-        self, chain: SimulatedChain, description: ModelDescription, data: DataSet
-    ) -> None:
+    def __init__(self, chain: SimulatedChain, description: ModelDescription, data: DataSet) -> None:
         self.chain = chain
         self.model = description.name
         self.terms = description.terms
@@ -75,7 +73,7 @@ class World:
         self._family = get_family(description.spec.family)
         self._open: dict[int, KnownContribution] = {}
         self._accuracy: float | None = None
-        self._agreed: dict[int, int] | None = None
+        self._agreed: dict[int, int] = {}
 
     @property
     def open_contributions(self) -> Iterable[KnownContribution]:
@@ -110,7 +108,7 @@ class World:
         self.contributions.append(known)
         self._open[sequence] = known
         self._accuracy = None
-        self._agreed = None
+        self._agreed = {}
 
     def refresh(self, sequence: int) -> None:
         """Read again what is left of a contribution."""
@@ -137,14 +135,17 @@ class World:
             self._accuracy = float(np.mean(answers == self.data.held_out_labels))
         return self._accuracy
 
-    def find_agreed(self, sequence: int) -> int:
-        """Return with which samples of an open contribution the model agrees now, as a set.
+    def find_agreed(self, now_ms: int) -> dict[int, int]:
+        """Return with which samples of each contribution the model agrees now, as sets.
 
-        All open ones are asked at once, once for each version of the model.
+        Only open contributions that can be settled by now are asked about, all at once, and again
+        when the model has changed. A contribution that was settled since may still be named.
         """
-        if self._agreed is None or sequence not in self._agreed:
-            self._agreed = self._judge(list(self._open.values()))
-        return self._agreed[sequence]
+        latest_ms = now_ms - self.terms.refund_wait_ms
+        due = [each for each in self._open.values() if each.timestamp_ms <= latest_ms]
+        if due and (not self._agreed or due[-1].sequence not in self._agreed):
+            self._agreed = self._judge(due)
+        return self._agreed
 
     def _judge(self, contributions: list[KnownContribution]) -> dict[int, int]:
         answers = self.predict(_join([each.samples for each in contributions]))
@@ -164,7 +165,7 @@ def _join(parts: list[Samples]) -> Samples:
     if dense:
         return DenseSamples(np.concatenate(dense))
     sparse = [part for part in parts if isinstance(part, SparseSamples)]
-    lengths = np.concatenate([np.diff(part.row_starts) for part in sparse])
+    lengths = np.concatenate([part.row_starts[1:] - part.row_starts[:-1] for part in sparse])
     starts = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(lengths, out=starts[1:])
     return SparseSamples(
