@@ -71,6 +71,7 @@ class World:
         self.contributions: list[KnownContribution] = []
         self._spec = description.spec
         self._family = get_family(description.spec.family)
+        self._known: dict[int, KnownContribution] = {}
         self._open: dict[int, KnownContribution] = {}
         self._accuracy: float | None = None
         self._agreed: dict[int, int] = {}
@@ -106,6 +107,7 @@ class World:
             sequence, record.contributor, record.timestamp_ms, samples, labels, record.book
         )
         self.contributions.append(known)
+        self._known[sequence] = known
         self._open[sequence] = known
         self._accuracy = None
         self._agreed = {}
@@ -115,13 +117,14 @@ class World:
         record = self.chain.get(contribution_key(self.model, sequence), decode_contribution)
         if record is None:
             raise InvariantViolationError(f"the state has no contribution {sequence}")
-        self._open[sequence].book = record.book
+        self._known[sequence].book = record.book
+        # Several transactions of one block may be about it.
         if not record.book.open_samples:
-            del self._open[sequence]
+            self._open.pop(sequence, None)
 
     def get_author(self, sequence: int) -> AccountId:
-        """Return who sent an open contribution."""
-        return self._open[sequence].account
+        """Return who sent a contribution."""
+        return self._known[sequence].account
 
     def predict(self, samples: Samples) -> Integers:
         """Return the classes that the model says."""
