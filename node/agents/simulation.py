@@ -38,6 +38,7 @@ from ml_runtime.family import check_batch
 from ml_runtime.registry import get_family
 from ml_runtime.samples import encode_batch, take_samples
 from ml_runtime.spec import make_spec
+from ml_runtime.warmup import load_kernels_of
 from node.agents.chain import GENESIS_MS, SimulatedChain, make_holder
 from node.agents.data_sets import DataSet
 from node.agents.desk import Deck, Desk
@@ -121,6 +122,7 @@ class _Run:
         """Create the model, teach it the first samples and leave nothing open."""
         chain, data = self._chain, self._data
         _check_suits(self._description, data)
+        load_kernels_of(get_family(self._description.spec.family), self._description.spec)
         creation = CreateModel(self._description).to_fields()
         self._run_as_owner("create_model", creation, None, GENESIS_MS + SECOND_MS)
         row_bytes = 8 * data.feature_count if data.layout == "dense" else 0

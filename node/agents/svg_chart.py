@@ -31,6 +31,7 @@ WIDTH: Final = 760
 LEFT, RIGHT, TOP, BOTTOM = 56, 150, 34, 44
 LABEL_GAP: Final = 15
 TICKS: Final = 5
+MARK_TEXT_WIDTH: Final = 110
 
 _STYLE: Final = """
     .ink { fill: var(--ink, #7a8699) } .grid { stroke: var(--grid, #7a869955); stroke-width: 1 }
@@ -88,9 +89,8 @@ def draw_chart(chart: Chart) -> str:
     """
     values = [value for line in chart.lines for value in line.values]
     y_ticks = _choose_ticks(min(values), max(values))
-    x_ticks = [tick for tick in _choose_ticks(chart.x[0], chart.x[-1]) if tick >= chart.x[0]]
-    x_ticks = [tick for tick in x_ticks if tick <= chart.x[-1]] or [chart.x[0]]
-    scale = _Scale(chart, chart.x[0], chart.x[-1], y_ticks[0], y_ticks[-1])
+    x_ticks = [tick for tick in _choose_ticks(chart.x[0], chart.x[-1]) if tick <= chart.x[-1]]
+    scale = _Scale(chart, x_ticks[0], chart.x[-1], y_ticks[0], y_ticks[-1])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {chart.height}"'
         f' role="img" font-family="system-ui, sans-serif" font-size="12">',
@@ -143,7 +143,16 @@ def _draw_axes(
     if chart.mark is not None:
         x = scale.x(chart.mark[0])
         parts.append(f'<path class="grid" stroke-dasharray="4 4" d="M{x} {TOP}V{scale.bottom}"/>')
-        parts.append(_text(x - 5, scale.bottom - 6, chart.mark[1], "end"))
+        # To the left of the mark, unless there is no room.
+        fits = x - LEFT >= MARK_TEXT_WIDTH
+        parts.append(
+            _text(
+                x - 5 if fits else x + 5,
+                scale.bottom - 6,
+                chart.mark[1],
+                "end" if fits else "start",
+            )
+        )
     return parts
 
 

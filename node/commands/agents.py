@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from ml_runtime.warmup import warm_up
 from node.agents.data_sets import load_data
 from node.agents.habits import Habits
 from node.agents.kinds import KINDS
@@ -74,8 +73,11 @@ def run_agents(options: AgentsOptions, report: Path | None, output: OutputFormat
         An option, or the data, make no sense.
     """
     settings = make_settings(options)
+    if report is not None and not report.parent.is_dir():
+        raise InvalidInputError(
+            "malformed", f"there is no folder for the page {report}", field="report"
+        )
     data = load_data(settings.data, settings.seed)
-    warm_up()
     started = time.monotonic()
     with show_progress("simulating") as tell:
         outcome = simulate(settings, data, tell)
