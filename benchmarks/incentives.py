@@ -158,29 +158,27 @@ def make_tables(cancer: str) -> list[Table]:
             MONEY,
             money_columns,
         ),
-        *(_compare(data) for data in ("digits", "words")),
+        _compare("digits", 10),
+        _compare("words", 5),
         Table(
             "points",
-            "Points: karma of one agent beside two honest ones and a flipper, digits",
+            "Points: karma of one agent beside two honest ones and a flipper, digits, 5 days",
             "No money moves; karma counts validated samples and right reports.",
-            [
-                Case(kind, _candidate(kind, data="digits", mechanism="points"), kind)
-                for kind in CANDIDATES
-            ],
+            [Case(kind, _candidate(kind, "digits", "points", 5), kind) for kind in CANDIDATES],
             ("its karma", "karma of an honest one", "samples sent", "validated", "reported"),
             karma_columns,
         ),
     ]
 
 
-def _compare(data: str) -> Table:
+def _compare(data: str, days: float) -> Table:
     return Table(
         f"strategies-{data}",
-        f"One agent of each kind beside two honest ones and a flipper, {data}",
+        f"One agent of each kind beside two honest ones and a flipper, {data}, {days:g} days",
         "Everybody but the flipper, the lazy and the caller comes every half hour. The first line"
         " is a third honest agent: what the others would have as honest ones.",
         [
-            Case(kind, _candidate(kind, data=data, mechanism="deposit_refund_take"), kind)
+            Case(kind, _candidate(kind, data, "deposit_refund_take", days), kind)
             for kind in CANDIDATES
         ],
         CANDIDATE,
@@ -188,12 +186,14 @@ def _compare(data: str) -> Table:
     )
 
 
-def _candidate(kind: str, *, data: str, mechanism: str) -> AgentsOptions:
+def _candidate(kind: str, data: str, mechanism: str, days: float) -> AgentsOptions:
     more = "honest=3,label_flipper=1" if kind == "honest" else f"honest=2,label_flipper=1,{kind}=1"
     weight = 0 if mechanism == "points" else 100
     kinds = {"honest", kind}
     habits = tuple(each for each in HALF_HOURLY if each.partition(".")[0] in kinds)
-    return AgentsOptions(agents=more, data=data, mechanism=mechanism, weight=weight, habits=habits)
+    return AgentsOptions(
+        agents=more, data=data, days=days, mechanism=mechanism, weight=weight, habits=habits
+    )
 
 
 def run_case(case: Case, seed: int) -> Outcome:
@@ -247,7 +247,7 @@ def main() -> None:
     """Run what is asked for and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", default="", help="names of tables; then they are only printed")
+    parser.add_argument("--only", default="", help="names of tables; then results.md stays")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -258,17 +258,18 @@ def main() -> None:
         file = Path(temporary) / CANCER_FILE
         np.savez(file, features=cancer.data, labels=cancer.target_names[cancer.target])
         tables = make_tables(str(file))
-        asked = [table for table in tables if not options.only or table.name in options.only]
+        names = options.only.split(",") if options.only else [table.name for table in tables]
+        asked = [table for table in tables if table.name in names]
         lines = [
             "# What came of the simulations\n",
             "Made by `make incentives`; [what it means](../incentives.md). Each cell is the mean"
             f" of seeds 1 to {options.seeds} and, in brackets, the lowest and the highest.\n",
         ]
         for table in asked:
-            print(table.name, flush=True)
-            lines += write_table(table, seeds, options.folder)
+            for line in write_table(table, seeds, options.folder):
+                print(line, flush=True)
+                lines.append(line)
     text = "\n".join(lines)
-    print(text)
     if not options.only:
         (options.folder / "results.md").write_text(text, encoding="utf-8")
 

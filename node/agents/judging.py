@@ -8,7 +8,6 @@ free; a block may change the model before its transaction's turn, which then fai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from incentives.points import Points
@@ -58,7 +57,6 @@ class Judging:
                 break
             good = known.book.open_samples & agreed[known.sequence]
             bad = known.book.open_samples & ~good
-            # Most are others' and right, or were reported before.
             if known.account in own and good:
                 wishes.append(
                     self._judge(person, person.get_holder(known.account), "refund", known)
@@ -67,14 +65,19 @@ class Judging:
                 wishes.append(self._claim(person, known))
                 continue
             if bad:
-                wishes.extend(self._report(person, known, bad))
+                reporters = self._find_reporters(person, known, bad)
+                wishes += [self._judge(person, each, "report", known) for each in reporters]
         return wishes
 
-    def _report(self, person: Person, known: KnownContribution, bad: int) -> Iterator[Wish]:
-        for holder in person.holders:
-            is_new = bad & ~known.book.reported_by(holder.account)
-            if is_new and holder.account != known.account and self._may_report(holder):
-                yield self._judge(person, holder, "report", known)
+    def _find_reporters(self, person: Person, known: KnownContribution, bad: int) -> list[Holder]:
+        """Return which accounts of a person would be paid for a report; most made theirs before."""
+        return [
+            holder
+            for holder in person.holders
+            if bad & ~known.reported.get(holder.account, 0)
+            and holder.account != known.account
+            and self._may_report(holder)
+        ]
 
     def _may_report(self, holder: Holder) -> bool:
         """Say whether a report would be paid: where money is shared, by one's validated samples."""

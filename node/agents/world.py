@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 import numpy as np
@@ -43,6 +44,7 @@ class KnownContribution:
     timestamp_ms : of its block.
     samples, labels : its payload.
     book : what is left of its deposit.
+    reported : account to the samples that it reported, as a set.
     """
 
     sequence: int
@@ -51,6 +53,7 @@ class KnownContribution:
     samples: Samples
     labels: Integers
     book: Book
+    reported: dict[bytes, int] = field(default_factory=dict)
 
 
 class World:
@@ -74,7 +77,9 @@ class World:
         self._known: dict[int, KnownContribution] = {}
         self._open: dict[int, KnownContribution] = {}
         self._accuracy: float | None = None
+        self._times_ms: list[int] = []
         self._agreed: dict[int, int] = {}
+        self._judged = 0
 
     @property
     def open_contributions(self) -> Iterable[KnownContribution]:
@@ -107,17 +112,19 @@ class World:
             sequence, record.contributor, record.timestamp_ms, samples, labels, record.book
         )
         self.contributions.append(known)
+        self._times_ms.append(known.timestamp_ms)
         self._known[sequence] = known
         self._open[sequence] = known
         self._accuracy = None
-        self._agreed = {}
+        self._judged = 0
 
     def refresh(self, sequence: int) -> None:
         """Read again what is left of a contribution."""
         record = self.chain.get(contribution_key(self.model, sequence), decode_contribution)
         if record is None:
             raise InvariantViolationError(f"the state has no contribution {sequence}")
-        self._known[sequence].book = record.book
+        known = self._known[sequence]
+        known.book, known.reported = record.book, dict(record.book.reporters)
         # Several transactions of one block may be about it.
         if not record.book.open_samples:
             self._open.pop(sequence, None)
@@ -145,12 +152,16 @@ class World:
         when the model has changed. A contribution that was settled since may still be named.
         """
         latest_ms = now_ms - self.terms.refund_wait_ms
-        due = [each for each in self._open.values() if each.timestamp_ms <= latest_ms]
-        if due and (not self._agreed or due[-1].sequence not in self._agreed):
-            self._agreed = self._judge(due)
+        due = bisect_right(self._times_ms, latest_ms)
+        if due > self._judged:
+            asked = self._open.values()
+            self._agreed = self._judge([each for each in asked if each.timestamp_ms <= latest_ms])
+            self._judged = due
         return self._agreed
 
     def _judge(self, contributions: list[KnownContribution]) -> dict[int, int]:
+        if not contributions:
+            return {}
         answers = self.predict(_join([each.samples for each in contributions]))
         agreed: dict[int, int] = {}
         start = 0
