@@ -98,7 +98,7 @@ bench-models: $(READY) $(BENCH)/.ready-$(RIVER) ## every model family beside its
 	@PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.models $(ARGS)
 
 incentives: $(READY) ## the tables and pictures of docs/incentives.md, at five seeds; about 15 minutes
-	@$(BIN)/python benchmarks/incentives.py $(ARGS)
+	@$(BIN)/python -m benchmarks.incentives $(ARGS)
 
 # River is measured against only, so it stays out of the environment and its lock. Without its dependencies: of those the
 # environment has numpy and scipy, and others beside them would hide them.

@@ -4,7 +4,7 @@ Into docs/incentives/: results.md with a table for each question, the mean over 
 range in brackets; one SVG for each picture. The data set of scikit-learn goes into a temporary
 file first, as anybody's own would. About 15 minutes of one core.
 
-    python benchmarks/incentives.py [--seeds 5] [--only published,families] [--folder FOLDER]
+    python -m benchmarks.incentives [--seeds 5] [--only published,families] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from statistics import mean
 from typing import Final
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 
@@ -33,7 +31,7 @@ from node.agents.report_page import draw_accuracy, draw_balances
 from node.agents.simulation import simulate
 from node.commands.agents import AgentsOptions, make_command, make_settings
 
-FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "incentives"
+FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "incentives"
 CANCER_FILE: Final = "breast-cancer.npz"
 HALF_HOURLY: Final = tuple(
     f"{kind}.wait_mean_s=1800"
@@ -205,9 +203,9 @@ def run_case(case: Case, seed: int) -> Outcome:
     began = time.monotonic()
     outcome = simulate(settings, load_data(settings.data, seed), lambda _done, _total: None)
     seconds = time.monotonic() - began
-    print(
-        f"  {case.name}, seed {seed}: {outcome.ledger.transactions} in {seconds:.0f} s", flush=True
-    )
+    count = outcome.ledger.transactions
+    said = f"  {case.name}, seed {seed}: {count} transactions in {seconds:.0f} s"
+    print(said, file=sys.stderr, flush=True)
     return outcome
 
 
