@@ -73,7 +73,8 @@ class Table:
     cases : its lines.
     headings : of the columns after the first.
     columns : numbers of one run, one for each heading.
-    has_pictures : whether the first seed of the first case is drawn.
+    has_pictures : whether the first seed of each case is drawn.
+    seeds : how many, from 1 on.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Table:
     headings: Sequence[str]
     columns: Callable[[Outcome, str], list[float]]
     has_pictures: bool = False
+    seeds: int = 5
 
 
 def money_columns(outcome: Outcome, _kind: str) -> list[float]:
@@ -155,21 +157,23 @@ def make_tables(cancer: str) -> list[Table]:
             ],
             MONEY,
             money_columns,
+            seeds=3,
         ),
-        _compare("digits", 10),
-        _compare("words", 5),
+        _compare("digits", 10, 5),
+        _compare("words", 5, 3),
         Table(
             "points",
-            "Points: karma of one agent beside two honest ones and a flipper, digits, 5 days",
+            "Points: karma of one agent beside two honest ones and a flipper, digits, 3 days",
             "No money moves; karma counts validated samples and right reports.",
-            [Case(kind, _candidate(kind, "digits", "points", 5), kind) for kind in CANDIDATES],
+            [Case(kind, _candidate(kind, "digits", "points", 3), kind) for kind in CANDIDATES],
             ("its karma", "karma of an honest one", "samples sent", "validated", "reported"),
             karma_columns,
+            seeds=3,
         ),
     ]
 
 
-def _compare(data: str, days: float) -> Table:
+def _compare(data: str, days: float, seeds: int) -> Table:
     return Table(
         f"strategies-{data}",
         f"One agent of each kind beside two honest ones and a flipper, {data}, {days:g} days",
@@ -181,6 +185,7 @@ def _compare(data: str, days: float) -> Table:
         ],
         CANDIDATE,
         candidate_columns,
+        seeds=seeds,
     )
 
 
@@ -211,7 +216,7 @@ def run_case(case: Case, seed: int) -> Outcome:
 
 def write_table(table: Table, seeds: Sequence[int], folder: Path) -> Iterator[str]:
     """Run a table; yield its lines, and write its pictures."""
-    yield f"## {table.title}\n\n{table.text}\n"
+    yield f"## {table.title}\n\n{table.text} Seeds 1 to {len(seeds)}.\n"
     yield f"| | {' | '.join(table.headings)} |"
     yield "|---|" + "---|" * len(table.headings)
     commands = []
@@ -244,12 +249,11 @@ def _summarise(values: Sequence[float]) -> str:
 def main() -> None:
     """Run what is asked for and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, help="the same number for every table")
     parser.add_argument("--only", default="", help="names of tables; then results.md stays")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    seeds = range(1, options.seeds + 1)
     warm_up()
     with tempfile.TemporaryDirectory() as temporary:
         cancer = load_breast_cancer()
@@ -261,9 +265,10 @@ def main() -> None:
         lines = [
             "# What came of the simulations\n",
             "Made by `make incentives`; [what it means](../incentives.md). Each cell is the mean"
-            f" of seeds 1 to {options.seeds} and, in brackets, the lowest and the highest.\n",
+            " of all seeds and, in brackets, the lowest and the highest.\n",
         ]
         for table in asked:
+            seeds = range(1, (options.seeds or table.seeds) + 1)
             for line in write_table(table, seeds, options.folder):
                 print(line, flush=True)
                 lines.append(line)
