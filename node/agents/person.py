@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ledger.transaction import Transaction
-from ledger.transactions.contributions import Contribute
-from ml_runtime.samples import encode_batch
 from node.agents.chain import Holder
 from node.agents.desk import Desk
 from node.agents.habits import Habits, draw_deposit
@@ -131,7 +129,6 @@ class Person:
         if price > world.chain.get_balance(holder.account):
             tally.no_money += 1
             return None
-        body = Contribute(world.model, willing, count).to_fields()
-        data = encode_batch(sending.samples, sending.labels)
+        body, data = world.describe_contribution(willing, sending.samples, sending.labels)
         transaction = world.chain.sign(holder, "contribute", body, data)
         return Wish(self, "contribute", transaction, sending=sending)

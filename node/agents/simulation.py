@@ -31,12 +31,12 @@ import numpy as np
 from incentives.terms import Terms
 from ledger.model_policies import ModelPolicies
 from ledger.model_records import ModelDescription
-from ledger.receipt import Receipt, ReceiptStatus
-from ledger.transactions.contributions import Claim, Contribute
+from ledger.receipt import ReceiptStatus
+from ledger.transactions.contributions import Claim
 from ledger.transactions.models import CreateModel
 from ml_runtime.family import check_batch
 from ml_runtime.registry import get_family
-from ml_runtime.samples import encode_batch, take_samples
+from ml_runtime.samples import take_samples
 from ml_runtime.spec import make_spec
 from ml_runtime.warmup import load_kernels_of
 from node.agents.chain import GENESIS_MS, SimulatedChain, make_holder
@@ -49,6 +49,7 @@ from node.agents.outcome import Outcome, Recorder
 from node.agents.person import Person, Wish
 from node.agents.settings import DAY_MS, UNITS_PER_COIN, AgentsSettings
 from node.agents.world import World
+from primitives.codec import Encodable
 from primitives.errors import InvalidInputError, InvariantViolationError
 
 __all__ = ["simulate"]
@@ -56,8 +57,9 @@ __all__ = ["simulate"]
 MODEL: Final = "shared"
 SECOND_MS: Final = 1_000
 SETTLE_AFTER_MS: Final = 500
-OWNER_MONEY: Final = 1 << 60
-"""Enough for the deposits of what is learnt first at any weight."""
+OWNER_MONEY_MAX: Final = 1 << 60
+OWNER_PRICE: Final = 15
+"""Units of deposit for a sample and unit of weight, a day after the last update; a little more."""
 
 BATCH_SAMPLES_MAX: Final = 200
 BATCH_BYTES_MAX: Final = 400_000
@@ -96,12 +98,14 @@ class _Run:
         self._data = data
         self._owner = make_holder(settings.seed, "owner")
         self.people = _make_people(settings)
-        balances = {self._owner.account: OWNER_MONEY}
+        self._first = max(1, int(settings.initial * len(data.labels)))
+        deposits = OWNER_PRICE * max(settings.weight, 0) * self._first
+        self._owner_money = min(deposits, OWNER_MONEY_MAX)
+        balances = {self._owner.account: self._owner_money}
         for person in self.people:
             for holder in person.holders:
                 balances[holder.account] = person.start // len(person.holders)
         self._chain = SimulatedChain(settings.seed, balances)
-        self._first = max(1, int(settings.initial * len(data.labels)))
         self._description = _describe(settings, data)
         self.world = World(self._chain, self._description, data)
         chance = np.random.default_rng([settings.seed, 2])
@@ -130,8 +134,8 @@ class _Run:
         starts = range(0, self._first, size)
         for start in starts:
             rows = np.arange(start, min(start + size, self._first))
-            body = Contribute(MODEL, OWNER_MONEY, len(rows)).to_fields()
-            batch = encode_batch(take_samples(data.samples, rows), data.labels[rows])
+            samples, labels = take_samples(data.samples, rows), data.labels[rows]
+            body, batch = self.world.describe_contribution(self._owner_money, samples, labels)
             # A day apart, so that the price has come down.
             self._run_as_owner("contribute", body, batch, chain.now_ms + DAY_MS)
         later_ms = chain.now_ms + self.world.terms.any_wait_ms
@@ -224,13 +228,12 @@ class _Run:
         world.refresh(wish.sequence)
 
     def _run_as_owner(
-        self, kind: str, body: Sequence[object], data: bytes | None, time_ms: int
-    ) -> Receipt:
-        transaction = self._chain.sign(self._owner, kind, body, data)  # type: ignore[arg-type]
+        self, kind: str, body: Sequence[Encodable], data: bytes | None, time_ms: int
+    ) -> None:
+        transaction = self._chain.sign(self._owner, kind, body, data)
         (receipt,) = self._chain.run([transaction], time_ms)
         if receipt.status is not ReceiptStatus.OK:
             raise InvalidInputError(receipt.code, receipt.message, field=kind)
-        return receipt
 
 
 def _make_people(settings: AgentsSettings) -> list[Person]:

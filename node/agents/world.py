@@ -20,12 +20,14 @@ from ledger.model_records import (
     model_progress_key,
     read_karma,
 )
+from ledger.transactions.contributions import Contribute
 from ml_runtime.family import State
 from ml_runtime.registry import get_family
-from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples
+from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples, encode_batch
 from node.agents.chain import SimulatedChain
 from node.agents.data_sets import DataSet
 from primitives.accounts import AccountId
+from primitives.codec import Encodable
 from primitives.errors import InvariantViolationError
 
 __all__ = ["KnownContribution", "World"]
@@ -98,6 +100,13 @@ class World:
         """Return the deposit for one sample in a block at a time, if no other comes before."""
         seconds = (now_ms - self.progress.last_update_ms) // _SECOND_MS
         return get_mechanism(self.terms.mechanism).compute_price(self.terms, seconds)
+
+    def describe_contribution(
+        self, max_deposit: int, samples: Samples, labels: Integers
+    ) -> tuple[list[Encodable], bytes]:
+        """Return body and payload of a contribution to the model."""
+        body = Contribute(self.model, max_deposit, len(labels)).to_fields()
+        return body, encode_batch(samples, labels)
 
     def count_valid(self, account: AccountId) -> int:
         """Return how many validated samples an account has on the model."""
