@@ -50,7 +50,11 @@ CANDIDATES: Final = (
     "caller",
 )
 
-Row = list[str]
+ATTACKS: Final = (
+    "honest=2,label_flipper=1",
+    "honest=2,label_flipper=2",
+    "honest=1,label_flipper=2",
+)
 
 
 @dataclass(frozen=True)
@@ -150,11 +154,20 @@ def make_tables(cancer: str) -> list[Table]:
         Table(
             "families",
             "The same on digits with other families of models",
-            "What a model learns from one sample decides how easily a bad sample validates itself.",
+            "Does it matter how a model learns from one sample?",
             [
                 Case(family, AgentsOptions(family=family))
                 for family in ("gaussian_naive_bayes", "nearest_centroid", "nearest_neighbours")
             ],
+            MONEY,
+            money_columns,
+            seeds=3,
+        ),
+        Table(
+            "attack",
+            "Flippers who come as often as honest agents",
+            "Every ten minutes each, deposits of 50±10, ten days.",
+            [_attack(data, more) for data in ("digits", "words") for more in ATTACKS],
             MONEY,
             money_columns,
             seeds=3,
@@ -171,6 +184,12 @@ def make_tables(cancer: str) -> list[Table]:
             seeds=3,
         ),
     ]
+
+
+def _attack(data: str, agents: str) -> Case:
+    habits = ("wait_mean_s=600", "deposit_mean=50", "deposit_sd=10")
+    changed = tuple(f"label_flipper.{habit}" for habit in habits)
+    return Case(f"{data}, {agents}", AgentsOptions(data=data, agents=agents, habits=changed))
 
 
 def _compare(data: str, days: float, seeds: int) -> Table:
