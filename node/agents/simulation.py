@@ -204,7 +204,7 @@ class _Run:
         tally, world = wish.person.tally, self.world
         match wish.kind:
             case "contribute" if wish.sending is not None:
-                sequence, _, deposit, _, samples = result
+                sequence, _, deposit, _, samples, _ = result
                 world.add(sequence, *wish.sending)
                 tally.samples += samples
                 tally.deposited += deposit

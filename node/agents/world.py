@@ -12,13 +12,12 @@ import numpy as np
 from incentives.book import Book
 from incentives.registry import get_mechanism
 from ledger.contribution_records import contribution_key, decode_contribution
+from ledger.karma_records import karma_key, read_karma
 from ledger.model_records import (
     ModelDescription,
     ModelProgress,
     decode_model_progress,
-    karma_key,
     model_progress_key,
-    read_karma,
 )
 from ledger.transactions.contributions import Contribute
 from ml_runtime.family import State
