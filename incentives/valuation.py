@@ -157,7 +157,7 @@ class ValuationRule(Protocol):
         """Check what only this rule asks of terms; raises ``invalid_campaign``."""
 
     def compute_effort(self, case: Case) -> int:
-        """Return a bound on the steps of arithmetic of one call of what follows, and on measures."""
+        """Return a bound on the steps of arithmetic of one call of what follows."""
 
     def next_chain(self, case: Case, history: History) -> Chain | None:
         """Return what is to be measured next, or None if the history settles the case."""

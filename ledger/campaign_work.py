@@ -24,7 +24,7 @@ from ledger.campaign_evaluation import (
     measure_log_key,
     scratch_key,
 )
-from ledger.campaign_payments import pay_settlement
+from ledger.campaign_payments import close_aborted, forget_samples, pay_settlement
 from ledger.campaign_records import Campaign, campaign_key
 from ledger.contribution_records import SAMPLES_MAX
 from ledger.model_records import Model, model_progress_key
@@ -83,6 +83,22 @@ class CampaignWork:
             self._install(arrays)
         return self._campaign, done
 
+    def give_up(self) -> Campaign:
+        """Close the campaign because its next item fits into no transaction any more.
+
+        If nobody was paid yet, everybody gets back what was put in; else the model does not learn.
+        """
+        campaign, name = self._campaign, self._description.name
+        if campaign.phase == "evaluation":
+            campaign = close_aborted(self._context, campaign)
+            forget_samples(self._context, name, campaign)
+        else:
+            now_ms = self._context.timestamp_ms
+            campaign = replace(campaign, phase="settled", phase_ms=now_ms, evaluation=Evaluation())
+        self._context.put(campaign_key(name, campaign.number), campaign)
+        self._context.delete(scratch_key(name))
+        return campaign
+
     def _perform_next(self) -> None:
         campaign = self._campaign
         item = campaign.evaluation.next_item(campaign.scoring_pieces)
@@ -105,6 +121,7 @@ class CampaignWork:
             return
         name = self._description.name
         paid = pay_settlement(self._context, name, campaign, rule.settle(case, history))
+        forget_samples(self._context, name, campaign)
         self._prepare_learning(paid)
 
     def _prepare_learning(self, campaign: Campaign) -> None:

@@ -243,7 +243,8 @@ def test_contribution_that_does_not_fit_is_refused() -> None:
 
 def test_contributions_stop_before_their_valuation_would_not_fit_into_a_transaction() -> None:
     world = CampaignWorld(parameters=Parameters(2**20, compute_units_per_account_max=2_000_000))
-    world.open()
+    assert world.open().code == "evaluation_too_large"
+    assert world.open(contributions_max=60).code == "ok"
     world.show_drawn()
     codes = [world.contribute(world.alice, *GOOD).code for _ in range(60)]
     assert set(codes) == {"ok", "evaluation_too_large"}
@@ -261,7 +262,7 @@ def test_piece_that_could_not_be_measured_is_refused() -> None:
         pieces=[piece] * 2,
         parameters=Parameters(unfinal_blocks_max=2, compute_units_per_account_max=2_500_000),
     )
-    assert world.open().code == "ok"
+    assert world.open(contributions_max=1).code == "ok"
     assert world.show_drawn().code == "evaluation_too_large"
 
 
