@@ -3,7 +3,8 @@
 Theory of operation
 -------------------
 An evaluation is cut into *items*, each small enough for one transaction: to start a chain of the
-rule, to train one contribution on the scratch model, or to measure the scratch model on one piece.
+rule, to train one contribution on the scratch model, to measure the scratch model on one piece, or
+to settle. That the rule asks for nothing more is noted as a chain without steps.
 Between two items everything is in the state: this record within the campaign's, the parameters of
 the scratch model, and the measures of the chains before. So it does not matter over how many
 transactions, blocks or restarts an evaluation is spread:
@@ -56,6 +57,7 @@ SCRATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 START: Final = "start"
 TRAIN: Final = "train"
 MEASURE: Final = "measure"
+SETTLE: Final = "settle"
 
 _PIECES_MAX: Final = 256
 _STEPS_MAX: Final = CONTRIBUTIONS_MAX + 1
@@ -80,8 +82,8 @@ class Item(NamedTuple):
 
     Parameters
     ----------
-    kind : ``start``, ``train`` or ``measure``.
-    number : of the contribution or piece; 0 for a start.
+    kind : ``start``, ``train``, ``measure`` or ``settle``.
+    number : of the contribution or piece; 0 for the others.
     """
 
     kind: str
@@ -114,6 +116,8 @@ class Evaluation:
         """Return the item that is to be performed next; `pieces` are those that count."""
         if self.chain is None:
             return Item(START)
+        if not self.chain.steps:
+            return Item(SETTLE)
         step = self.chain.steps[self.step]
         if self.place < len(step):
             return Item(TRAIN, step[self.place])
@@ -123,6 +127,9 @@ class Evaluation:
         """Yield the items that are certain to come: up to where the chain ends."""
         if self.chain is None:
             yield Item(START)
+            return
+        if not self.chain.steps:
+            yield Item(SETTLE)
             return
         place, piece = self.place, self.piece
         for step in self.chain.steps[self.step :]:

@@ -14,7 +14,7 @@ from ledger.campaign_costs import (
     check_item_fits,
     compute_batch_units,
     compute_collecting_units,
-    compute_start_units,
+    compute_settle_units,
 )
 from ledger.campaign_records import Campaign, CampaignEntry, campaign_key, find_open_campaign
 from ledger.campaign_samples import (
@@ -145,7 +145,7 @@ def _check_fits(
     """Check that valuing the campaign with this contribution stays possible."""
     spec = model.description.spec
     units = compute_batch_units(spec, entry.samples, entry.entries)
-    units = max(units, compute_start_units(spec, campaign))
+    units = max(units, compute_settle_units(spec, campaign))
     check_item_fits(spec, context.parameters, campaign, units)
 
 

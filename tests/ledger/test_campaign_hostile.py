@@ -286,8 +286,9 @@ def test_cost_of_an_end_is_metered_in_full_where_the_limits_allow() -> None:
     world.show_drawn()
     world.contribute(world.alice, *GOOD)
     state = world.chain.store.tip_state
-    assert compute_due_units(state, SPEC, world.campaign, 1) == 5 * 2_000 + 2 * 20_000
+    assert compute_due_units(state, SPEC, world.campaign, 1) == 5 * 2_000 + 2 * 100_000
     many = replace(world.campaign, entries=world.campaign.entries * 256)
     change_limits(world, LOWEST)
     assert compute_due_units(state, SPEC, many, 1) == LOWEST - 150_000
-    assert Parameters().compute_units_per_account_max > 256 * 22_000
+    change_limits(world, Parameters().compute_units_per_account_max)
+    assert compute_due_units(state, SPEC, many, 1) == 260 * 2_000 + 257 * 100_000

@@ -56,8 +56,8 @@ def test_campaign_passes_through_its_phases() -> None:
     for piece in hidden[:-1]:
         assert world.show(piece).data[1] == "reveal"
     assert world.show(hidden[-1]).data[1] == "evaluation"
-    # Start, base on three pieces, train, three pieces again, and settle.
-    assert list(world.advance().data) == [0, "settled", 9]
+    # Start, base on three pieces, train, three pieces again, find nothing more, settle.
+    assert list(world.advance().data) == [0, "settled", 10]
     assert world.campaign.samples == 12
 
 
