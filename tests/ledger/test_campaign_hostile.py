@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 
 from incentives.valuation import Case, Chain, ValuationTerms
 from incentives.valuation_registry import VALUATION_RULES
 from ledger.campaign_costs import compute_due_units
 from ledger.campaign_evaluation import Evaluation, MeasureLog, decode_measure_log
-from ledger.campaign_records import CampaignEntry, decode_campaign
+from ledger.campaign_records import METRICS, CampaignEntry, decode_campaign
 from ledger.hidden_pieces import commit_to_seed
 from ledger.parameters import Parameters, decode_parameters
 from ledger.payload import Payload
@@ -20,8 +22,12 @@ from ledger.receipt import Receipt
 from ledger.schema import CHAIN_PARAMETERS, CHAIN_SUPPLY, RECORD_BYTES_MAX, decode_supply
 from ledger.transactions.campaigns import AdvanceCampaign, OpenCampaign, ShowPiece
 from ledger.transactions.contributions import Contribute
+from ml_runtime.family import ModelFamily
 from ml_runtime.fixed_point import ONE
-from ml_runtime.spec import make_spec
+from ml_runtime.registry import FAMILIES
+from ml_runtime.samples import SparseSamples, encode_batch
+from ml_runtime.spec import ModelSpec, make_spec
+from primitives.errors import InvalidInputError
 from tests.helpers.campaigns import (
     BAD,
     GOOD,
@@ -292,3 +298,69 @@ def test_cost_of_an_end_is_metered_in_full_where_the_limits_allow() -> None:
     assert compute_due_units(state, SPEC, many, 1) == LOWEST - 150_000
     change_limits(world, Parameters().compute_units_per_account_max)
     assert compute_due_units(state, SPEC, many, 1) == 260 * 2_000 + 257 * 100_000
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_family_that_answers_can_be_valued(family: ModelFamily, metric: str) -> None:
+    spec = make_small_spec(family)
+    task = family.task(spec)
+    kind = {"classification": "labels", "regression": "values"}.get(task, "none")
+    targets = [0, 1, 1] if kind == "labels" else [0, 0, 0]
+    samples = ([LOW, HIGH, [ONE, 0]], targets)
+    world = CampaignWorld("shapley", spec=spec, pieces=[samples] * 2, targets=kind)
+    if task == "none":
+        assert world.open(metric=metric).code == "unsupported"
+        return
+    world.open(metric=metric, contributions_max=2)
+    world.show_drawn()
+    for sender in (world.alice, world.bob):
+        assert world.contribute(sender, *samples, kind=kind).code == "ok"
+    world.show_rest()
+    world.evaluate(1)
+    assert world.campaign.phase == "settled"
+    assert (held(world), len(world.measures)) == (0, 4)
+
+
+def make_small_spec(family: ModelFamily) -> ModelSpec:
+    """Return the first spec of two features that a family takes."""
+    for classes, settings in product((2, 0), ({}, {"groups": 2}, {"components": 1})):
+        try:
+            spec = make_spec(family.name, "dense", 2, classes, settings)
+            family.check(spec)
+        except InvalidInputError:
+            continue
+        return spec
+    return make_spec(family.name, "dense", 1, 0, tensors={"a": (8,)})
+
+
+def encode_sparse(*entries: tuple[int, int]) -> bytes:
+    """Return a batch of one sparse sample with the label 0."""
+    starts, indices, values = (
+        np.array(numbers, dtype=np.int64)
+        for numbers in (
+            [0, len(entries)],
+            [index for index, _ in entries],
+            [value for _, value in entries],
+        )
+    )
+    return encode_batch(SparseSamples(starts, indices, values, 9), np.zeros(1, dtype=np.int64))
+
+
+def test_sparse_samples_are_known_again_by_what_is_not_zero() -> None:
+    spec = make_spec("multinomial_naive_bayes", "sparse", 9, 2)
+    world = CampaignWorld("leave_one_out", spec=spec)
+    world.pieces = [Payload(make_salt(number), encode_sparse((0, ONE))) for number in (901, 902)]
+
+    def send(*entries: tuple[int, int]) -> str:
+        world.salts += 1
+        payload = Payload(make_salt(world.salts), encode_sparse(*entries))
+        return world.send(world.alice, "contribute", [MODEL, 10, 1], payload).code
+
+    assert world.open().code == "ok"
+    assert world.show_drawn().code == "ok"
+    assert send((2, ONE), (5, ONE)) == "ok"
+    assert send((2, ONE), (3, 0), (5, ONE)) == "duplicate_samples"
+    assert send() == "ok"
+    assert send((1, 0)) == "duplicate_samples"
+    assert send((2, ONE)) == "ok"

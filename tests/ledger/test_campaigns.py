@@ -358,7 +358,8 @@ def test_money_adds_up_whatever_anybody_tries(data: st.DataObject) -> None:
             case 3:
                 world.show(data.draw(st.integers(0, 1)), sender=sender)
             case 4:
-                world.contribute(sender, *data.draw(st.sampled_from([GOOD, BAD])))
+                samples = data.draw(st.sampled_from([GOOD, BAD]))
+                world.contribute(sender, *samples, verbatim=data.draw(st.booleans()))
             case 5:
                 world.advance(data.draw(st.integers(1, 9)), sender=sender)
             case _:
