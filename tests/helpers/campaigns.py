@@ -289,10 +289,6 @@ class CampaignWorld:
         return (found or MeasureLog()).history
 
     @property
-    def has_fingerprints(self) -> bool:
-        return bool(self.chain.store.scan(b"campaign_samples/", limit=1))
-
-    @property
     def has_scratch(self) -> bool:
         return self.chain.store.read(scratch_key(MODEL), decode_scratch) is not None
 
@@ -320,3 +316,9 @@ class CampaignWorld:
         )
         assert on_model.parts == overall.parts
         return to_points(on_model.parts), on_model.valid
+
+
+
+def has_fingerprints(world: CampaignWorld) -> bool:
+    """Say whether the state knows samples of any campaign."""
+    return bool(world.chain.store.scan(b"campaign_samples/", limit=1))

@@ -39,6 +39,7 @@ from tests.helpers.campaigns import (
     SEED,
     CampaignWorld,
     encode_samples,
+    has_fingerprints,
     make_terms,
 )
 from tests.helpers.ledger import TestAccount, make_salt, make_transaction
@@ -133,7 +134,7 @@ def test_evaluation_that_no_longer_fits_is_given_up_and_everybody_gets_the_own_m
     for account in (world.owner, world.alice, world.bob, world.others[0]):
         assert world.balance(account) == START
     assert not world.has_scratch
-    assert not world.has_fingerprints
+    assert not has_fingerprints(world)
     assert (world.arrays(), world.version(1)) == (arrays, None)
     assert world.advance().code == "no_campaign"
     assert world.open(contributions_max=2).code == "evaluation_too_large"
@@ -220,7 +221,7 @@ def test_whole_campaign_in_one_block_after_the_draw() -> None:
         assert codes == expected
         assert (world.campaign.phase, held(world)) == ("settled", 0)
         assert not world.has_scratch
-        assert not world.has_fingerprints
+        assert not has_fingerprints(world)
         found.append((world.campaign.outcomes, world.measures, world.arrays()))
     assert found[0] == found[1]
 

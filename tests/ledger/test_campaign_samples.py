@@ -14,7 +14,16 @@ from ledger.campaign_samples import (
 )
 from ml_runtime.fixed_point import ONE
 from ml_runtime.samples import Batch, DenseSamples, SparseSamples
-from tests.helpers.campaigns import BAD, GOOD, HIGH, LENGTH_MS, LOW, WAIT_MS, CampaignWorld
+from tests.helpers.campaigns import (
+    BAD,
+    GOOD,
+    HIGH,
+    LENGTH_MS,
+    LOW,
+    WAIT_MS,
+    CampaignWorld,
+    has_fingerprints,
+)
 
 START = 1_000_000
 
@@ -106,7 +115,7 @@ def test_copycat_gets_nothing_because_it_does_not_get_in(rule: str) -> None:
     world.evaluate()
     assert world.balance(world.bob) == START
     assert world.balance(world.alice) > START
-    assert not world.has_fingerprints
+    assert not has_fingerprints(world)
     # The next campaign asks again for whatever is good.
     world.open()
     world.show_drawn()
@@ -119,9 +128,9 @@ def test_fingerprints_go_when_pieces_are_kept_back() -> None:
     world.show_drawn()
     world.contribute(world.alice, *GOOD)
     world.contribute(world.bob, *BAD)
-    assert world.has_fingerprints
+    assert has_fingerprints(world)
     assert world.advance(after_ms=WAIT_MS).data[1] == "not_revealed"
-    assert not world.has_fingerprints
+    assert not has_fingerprints(world)
 
 
 def test_every_fingerprint_that_is_compared_is_metered() -> None:

@@ -29,6 +29,7 @@ from tests.helpers.campaigns import (
     PIECE,
     WAIT_MS,
     CampaignWorld,
+    has_fingerprints,
 )
 
 RULES = [rule.name for rule in VALUATION_RULES]
@@ -374,4 +375,4 @@ def test_money_adds_up_whatever_anybody_tries(data: st.DataObject) -> None:
         works = campaign.phase in ("evaluation", "learning")
         is_begun = campaign.evaluation.chain is not None or bool(world.measures)
         assert world.has_scratch is (works and is_begun)
-        assert world.has_fingerprints is (bool(campaign.entries) and not is_paid)
+        assert has_fingerprints(world) is (bool(campaign.entries) and not is_paid)
