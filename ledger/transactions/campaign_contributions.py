@@ -27,6 +27,7 @@ from ledger.campaign_samples import (
 from ledger.contribution_records import Contribution, contribution_key
 from ledger.errors import TransactionFailedError
 from ledger.karma import count_sponsored
+from ledger.members import find_member
 from ledger.model_records import LOSS_SUM_MAX, Model, model_progress_key
 from ledger.model_tally import model_tally_key, read_tally
 from ledger.schema import StateReader
@@ -36,6 +37,7 @@ from ledger.transactions.model_access import get_progress
 from ml_runtime.evaluation import Evaluation, evaluate
 from ml_runtime.registry import get_family
 from ml_runtime.samples import Batch, sample_count
+from primitives.accounts import AccountId
 from primitives.codec import Encodable
 
 __all__ = [
@@ -96,7 +98,7 @@ def contribute_to_campaign(
         raise TransactionFailedError(
             "no_campaign", f"model {name!r} takes contributions while a campaign collects them"
         )
-    if context.sender == campaign.provider:
+    if _belongs_together(context, context.sender, campaign.provider):
         raise TransactionFailedError(
             "own_campaign", "who knows the hidden test data cannot contribute to be paid by it"
         )
@@ -147,6 +149,14 @@ def _check_fits(
     units = compute_batch_units(spec, entry.samples, entry.entries)
     units = max(units, compute_settle_units(spec, campaign))
     check_item_fits(spec, context.parameters, campaign, units)
+
+
+def _belongs_together(context: ExecutionContext, one: AccountId, other: AccountId) -> bool:
+    """Say whether two accounts are the same or known to act for the same member."""
+    if one == other:
+        return True
+    member, another = find_member(context, one), find_member(context, other)
+    return member is not None and another is not None and member.account == another.account
 
 
 def _check_new(

@@ -318,7 +318,6 @@ class CampaignWorld:
         return to_points(on_model.parts), on_model.valid
 
 
-
 def has_fingerprints(world: CampaignWorld) -> bool:
     """Say whether the state knows samples of any campaign."""
     return bool(world.chain.store.scan(b"campaign_samples/", limit=1))

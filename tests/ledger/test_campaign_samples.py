@@ -12,6 +12,7 @@ from ledger.campaign_samples import (
     decode_campaign_samples,
     fingerprint_samples,
 )
+from ledger.members import ActsFor, acts_for_key
 from ml_runtime.fixed_point import ONE
 from ml_runtime.samples import Batch, DenseSamples, SparseSamples
 from tests.helpers.campaigns import (
@@ -151,3 +152,20 @@ def test_provider_cannot_be_paid_by_its_own_campaign() -> None:
     world.show_drawn()
     assert world.contribute(world.owner, *GOOD).code == "own_campaign"
     assert world.contribute(world.alice, *GOOD, sponsor=world.owner).code == "ok"
+
+
+def test_accounts_of_the_same_member_cannot_be_paid_by_its_campaign_either() -> None:
+    world = CampaignWorld()
+    member, other = world.network.genesis.members[:2]
+    state = world.chain.store.tip_state
+    for account, holder in (
+        (world.owner, member),
+        (world.alice, member),
+        (world.bob, other),
+    ):
+        state.remember(acts_for_key(account.id), ActsFor(holder.account))
+    world.open()
+    world.show_drawn()
+    assert world.contribute(world.alice, *GOOD).code == "own_campaign"
+    assert world.contribute(world.bob, *GOOD).code == "ok"
+    assert world.contribute(world.carol, *GOOD).code == "ok"
