@@ -356,7 +356,7 @@ def test_sparse_samples_are_known_again_by_what_is_not_zero() -> None:
     def send(*entries: tuple[int, int]) -> str:
         world.salts += 1
         payload = Payload(make_salt(world.salts), encode_sparse(*entries))
-        return world.send(world.alice, "contribute", [MODEL, 10, 1], payload).code
+        return world.send(world.alice, "contribute", [MODEL, 10, 1, 0], payload).code
 
     assert world.open().code == "ok"
     assert world.show_drawn().code == "ok"
