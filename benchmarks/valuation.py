@@ -13,8 +13,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,13 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from incentives.shapley import draw_order, exact_values, leave_one_out_values, sampled_values
+from incentives.shapley import (
+    draw_order,
+    exact_values,
+    leave_one_out_values,
+    members_of,
+    sampled_values,
+)
 from incentives.valuation import Case, ValuationRule, ValuationTerms
 from incentives.valuation_registry import get_valuation_rule
 from ml_runtime.evaluation import evaluate
@@ -35,8 +42,7 @@ CLASSES = 10
 BASE, TEST = 60, 200
 BOUNTY, STAKE = 1_000_000, 1_000
 NOISE = (0.0, 0.0, 0.0, 0.1, 0.2, 0.3, 0.6, 1.0, 0.0, 0.0, 0.5)
-PAIRS = (1, 2, 4, 8, 16, 32)
-ATTEMPTS_MAX = 100
+PAIRS = (1, 4, 16, 32, 64)
 
 DIGITS = Path(__file__).resolve().parent.parent / "node" / "demonstration" / "digits.npz"
 PIXEL_MAX = 16
@@ -93,24 +99,40 @@ class Bench:
         self.family.update(self.spec, state, batch.samples, batch.targets)
 
 
-def deal(seed: int, players: int, size: int, concentration: float | None) -> list[Samples]:
-    """Return base, test and what each player has; skewed by class if there is a concentration."""
+@dataclass(frozen=True)
+class Deal:
+    """What the model has learnt, what it is tested with, and what each contributor holds."""
+
+    seed: int
+    base: Samples
+    test: Samples
+    hands: tuple[Samples, ...]
+
+    def make_bench(self) -> Bench:
+        """Return the model that contributions are trained on."""
+        return Bench(self.base, self.test)
+
+
+def deal(seed: int, players: int, size: int, concentration: float | None) -> Deal:
+    """Deal digits; skewed by class if there is a concentration."""
     with np.load(DIGITS) as stored:
         features = stored["pixels"].astype(np.int64) * (ONE // PIXEL_MAX)
         labels = stored["labels"].astype(np.int64)
     chance = np.random.default_rng(seed)
-    order = list(chance.permutation(len(labels)))
-    hands = [order[:BASE], order[BASE : BASE + TEST]]
-    rest = order[BASE + TEST :]
+    order = chance.permutation(len(labels))
+    base, test, rest = np.split(order, [BASE, BASE + TEST])
+    hands = []
     for _ in range(players):
         weights = np.ones(CLASSES)
         if concentration is not None:
             weights = chance.dirichlet(np.full(CLASSES, concentration)) + 1e-9
         keys = chance.random(len(rest)) ** (1 / weights[labels[rest]])
-        chosen = set(np.argsort(-keys)[:size].tolist())
-        hands.append([index for place, index in enumerate(rest) if place in chosen])
-        rest = [index for place, index in enumerate(rest) if place not in chosen]
-    return [(features[hand], labels[hand].copy()) for hand in hands]
+        chosen = np.zeros(len(rest), dtype=bool)
+        chosen[np.argsort(-keys)[:size]] = True
+        hands.append(rest[chosen])
+        rest = rest[~chosen]
+    taken = [(features[hand], labels[hand].copy()) for hand in (base, test, *hands)]
+    return Deal(seed, taken[0], taken[1], tuple(taken[2:]))
 
 
 def spoil(samples: Samples, share: float, chance: np.random.Generator) -> Samples:
@@ -125,31 +147,33 @@ def compare_with_exact(seeds: int, players: int, concentration: float | None, si
     """Print how well sampled values and leave-one-out agree with exact Shapley values."""
     rows: dict[str, list[tuple[float, float, int, float]]] = {}
     for seed in range(seeds):
-        base, test, *hands = deal(seed, players, size, concentration)
+        dealt = deal(seed, players, size, concentration)
         chance = np.random.default_rng(1_000 + seed)
-        hands = [spoil(hand, NOISE[player], chance) for player, hand in enumerate(hands)]
-        exact, cost = _value_exactly(base, test, hands)
+        hands = zip(dealt.hands, NOISE, strict=False)
+        dealt = replace(dealt, hands=tuple(spoil(hand, share, chance) for hand, share in hands))
+        exact, cost = _value_exactly(dealt)
         rows.setdefault("exact", []).append((1.0, 1.0, *cost))
-        methods: list[tuple[str, Callable[[], tuple[list[Fraction], tuple[int, float]]]]] = [
-            (f"{pairs} pairs", lambda pairs=pairs: _value_sampled(base, test, hands, pairs, seed))
-            for pairs in PAIRS
-        ]
-        methods.append(("leave one out", lambda: _value_left_out(base, test, hands)))
-        for name, method in methods:
-            values, cost = method()
-            agreement = (_pearson(exact, values), _pearson(_rank(exact), _rank(values)))
+        found = {f"{pairs} pairs": _value_sampled(dealt, pairs) for pairs in PAIRS}
+        found["leave one out"] = _value_left_out(dealt)
+        for name, (values, cost) in found.items():
+            agreement = (_correlate(exact, values), _correlate(_rank(exact), _rank(values)))
             rows.setdefault(name, []).append((*agreement, *cost))
-    dealt = "alike" if concentration is None else f"Dirichlet {concentration}"
-    print(f"\n{players} contributors, {size} samples each, dealt {dealt}, {seeds} seeds")
-    print(
-        f"{'':<16}{'Pearson':>9}{'lowest':>9}{'Spearman':>10}{'lowest':>9}{'measures':>10}{'ms':>8}"
-    )
+    _print_rows(rows, f"{players} contributors, {size} samples each, {seeds} seeds", concentration)
+
+
+def _print_rows(
+    rows: dict[str, list[tuple[float, float, int, float]]], title: str, concentration: float | None
+) -> None:
+    dealt = "dealt alike" if concentration is None else f"by Dirichlet {concentration}"
+    print(f"\n{title}, {dealt}")
+    headings = ("Pearson", "lowest", "Spearman", "lowest", "measures", "ms")
+    print(f"{'':<16}" + "".join(f"{heading:>10}" for heading in headings))
     for name, found in rows.items():
         pearson, spearman, measures, spent = zip(*found, strict=True)
         print(
-            f"{name:<16}{statistics.mean(pearson):>9.3f}{min(pearson):>9.3f}"
-            f"{statistics.mean(spearman):>10.3f}{min(spearman):>9.3f}"
-            f"{statistics.mean(measures):>10.0f}{statistics.mean(spent):>8.0f}"
+            f"{name:<16}{statistics.mean(pearson):>10.3f}{min(pearson):>10.3f}"
+            f"{statistics.mean(spearman):>10.3f}{min(spearman):>10.3f}"
+            f"{statistics.mean(measures):>10.0f}{statistics.mean(spent):>10.0f}"
         )
 
 
@@ -170,14 +194,12 @@ def tempt(seeds: int) -> None:
 
 
 def _run_cheat(name: str, cheat: Cheat, seed: int) -> float:
-    base, test, *hands = deal(seed, 5, 80, None)
-    sent = [(player, part) for player in range(4) for part in _cut(hands[player], 4)]
-    chance = np.random.default_rng(2_000 + seed)
-    own = cheat(hands, chance)
+    dealt = deal(seed, 5, 80, None)
+    sent = [(player, part) for player in range(4) for part in _cut(dealt.hands[player], 4)]
+    own = cheat(dealt.hands, np.random.default_rng(2_000 + seed))
     # Everybody takes turns; whoever is the cheat comes last in each round.
-    rounds = max(len(own), 4)
     mixed: list[tuple[int, Samples]] = []
-    for turn in range(rounds):
+    for turn in range(max(len(own), 4)):
         mixed += [sent[player * 4 + turn] for player in range(4) if turn < 4]
         mixed += own[turn : turn + 1]
     numbers: dict[int, int] = {}
@@ -185,8 +207,8 @@ def _run_cheat(name: str, cheat: Cheat, seed: int) -> float:
     rule = get_valuation_rule(name)
     terms = ValuationTerms(bounty=BOUNTY, stake=STAKE, reset=rule.counts_answers)
     case = Case(contributors, TEST, terms, seed.to_bytes(32, "big"))
-    bench = Bench(base, test)
-    settlement = rule.settle(case, bench.play(rule, case, [part for _, part in mixed]))
+    measures = dealt.make_bench().play(rule, case, [part for _, part in mixed])
+    settlement = rule.settle(case, measures)
     gained = sum(
         payout - STAKE
         for (player, _), payout in zip(mixed, settlement.payouts, strict=True)
@@ -195,41 +217,39 @@ def _run_cheat(name: str, cheat: Cheat, seed: int) -> float:
     return 1_000 * gained / BOUNTY
 
 
-Cheat = Callable[[list[Samples], np.random.Generator], list[tuple[int, Samples]]]
+Hands = Sequence[Samples]
+Cheat = Callable[[Hands, np.random.Generator], list[tuple[int, Samples]]]
 
 
-def _honest(hands: list[Samples], _chance: np.random.Generator) -> list[tuple[int, Samples]]:
+def _honest(hands: Hands, _chance: np.random.Generator) -> list[tuple[int, Samples]]:
     return [(4, part) for part in _cut(hands[4], 4)]
 
 
 def _split(accounts: int) -> Cheat:
-    def cheat(hands: list[Samples], _chance: np.random.Generator) -> list[tuple[int, Samples]]:
+    def cheat(hands: Hands, _chance: np.random.Generator) -> list[tuple[int, Samples]]:
         return [(4 + turn % accounts, part) for turn, part in enumerate(_cut(hands[4], 4))]
 
     return cheat
 
 
-def _copy(hands: list[Samples], _chance: np.random.Generator) -> list[tuple[int, Samples]]:
-    return [(4, part) for part in _cut(hands[0], 4)]
+def _copy(hands: Hands, chance: np.random.Generator) -> list[tuple[int, Samples]]:
+    return [(4, part) for part in _cut(_blur(hands[0], chance), 4)]
 
 
-def _repeat(hands: list[Samples], _chance: np.random.Generator) -> list[tuple[int, Samples]]:
-    return [(4, part) for part in _cut(hands[4], 4) * 2]
+def _repeat(accounts: int) -> Cheat:
+    def cheat(hands: Hands, chance: np.random.Generator) -> list[tuple[int, Samples]]:
+        parts = _cut(hands[4], 4) + _cut(_blur(hands[4], chance), 4)
+        return [(4 + turn * accounts // 8, part) for turn, part in enumerate(parts)]
+
+    return cheat
 
 
-def _repeat_elsewhere(
-    hands: list[Samples], _chance: np.random.Generator
-) -> list[tuple[int, Samples]]:
-    parts = _cut(hands[4], 4)
-    return [(4 + turn // 4, part) for turn, part in enumerate(parts * 2)]
-
-
-def _guess(hands: list[Samples], chance: np.random.Generator) -> list[tuple[int, Samples]]:
+def _guess(hands: Hands, chance: np.random.Generator) -> list[tuple[int, Samples]]:
     features = chance.integers(0, ONE, hands[4][0].shape)
     return [(4, part) for part in _cut((features, chance.integers(0, CLASSES, 80)), 4)]
 
 
-def _flip(hands: list[Samples], chance: np.random.Generator) -> list[tuple[int, Samples]]:
+def _flip(hands: Hands, chance: np.random.Generator) -> list[tuple[int, Samples]]:
     return [(4, part) for part in _cut(spoil(hands[4], 1.0, chance), 4)]
 
 
@@ -237,12 +257,18 @@ CHEATS: dict[str, Cheat] = {
     "honest, one account": _honest,
     "the same over 2 accounts": _split(2),
     "the same over 4 accounts": _split(4),
-    "everything twice, one account": _repeat,
-    "everything twice, two accounts": _repeat_elsewhere,
-    "copies the first contributor": _copy,
+    "and all again, blurred": _repeat(1),
+    "the same from 2 accounts": _repeat(2),
+    "copies somebody, blurred": _copy,
     "noise with guessed labels": _guess,
     "every label wrong": _flip,
 }
+
+
+def _blur(samples: Samples, chance: np.random.Generator) -> Samples:
+    """Return copies that are no longer verbatim, which the ledger would refuse."""
+    features, labels = samples
+    return features + chance.integers(-64, 65, features.shape), labels
 
 
 def _cut(samples: Samples, parts: int) -> list[Samples]:
@@ -251,51 +277,51 @@ def _cut(samples: Samples, parts: int) -> list[Samples]:
     return [(np.ascontiguousarray(features[cut]), labels[cut].copy()) for cut in cuts]
 
 
-def _value_exactly(
-    base: Samples, test: Samples, hands: list[Samples]
-) -> tuple[list[Fraction], tuple[int, float]]:
-    bench, begun = Bench(base, test), time.perf_counter()
-    players = len(hands)
+Valued = tuple[list[Fraction], tuple[int, float]]
+"""Values, and what they cost: measures and milliseconds."""
+
+
+def _value_exactly(dealt: Deal) -> Valued:
+    bench, begun = dealt.make_bench(), time.perf_counter()
+    players = len(dealt.hands)
     utilities = [
-        bench.utility([hands[player] for player in range(players) if coalition >> player & 1])
+        bench.utility([dealt.hands[player] for player in members_of(coalition)])
         for coalition in range(1 << players)
     ]
-    values = list(exact_values(players, utilities))
-    return values, (bench.measures, 1_000 * (time.perf_counter() - begun))
+    return list(exact_values(players, utilities)), _cost(bench, begun)
 
 
-def _value_sampled(
-    base: Samples, test: Samples, hands: list[Samples], pairs: int, seed: int
-) -> tuple[list[Fraction], tuple[int, float]]:
-    bench, begun = Bench(base, test), time.perf_counter()
-    players = len(hands)
+def _value_sampled(dealt: Deal, pairs: int) -> Valued:
+    """Value as the rule does beyond eight contributors: each coalition is measured once."""
+    bench, begun = dealt.make_bench(), time.perf_counter()
+    players = len(dealt.hands)
     known: dict[int, int] = {}
 
     def utility(coalition: int) -> int:
         if coalition not in known:
-            members = [hands[player] for player in range(players) if coalition >> player & 1]
+            members = [dealt.hands[player] for player in members_of(coalition)]
             known[coalition] = bench.utility(members)
         return known[coalition]
 
     walks = []
     for number in range(2 * pairs):
-        order = draw_order(seed.to_bytes(32, "big"), number // 2, players)
+        order = draw_order(dealt.seed.to_bytes(32, "big"), number // 2, players)
         order = order[::-1] if number % 2 else order
-        walks.append(
-            (order, [utility(sum(1 << p for p in order[: k + 1])) for k in range(players)])
-        )
-    values = list(sampled_values(players, utility(0), walks))
-    return values, (bench.measures, 1_000 * (time.perf_counter() - begun))
+        prefixes = accumulate(1 << player for player in order)
+        walks.append((order, [utility(coalition) for coalition in prefixes]))
+    return list(sampled_values(players, utility(0), walks)), _cost(bench, begun)
 
 
-def _value_left_out(
-    base: Samples, test: Samples, hands: list[Samples]
-) -> tuple[list[Fraction], tuple[int, float]]:
-    bench, begun = Bench(base, test), time.perf_counter()
+def _value_left_out(dealt: Deal) -> Valued:
+    bench, begun = dealt.make_bench(), time.perf_counter()
+    hands = dealt.hands
     everybody = bench.utility(hands)
     without = [bench.utility(hands[:out] + hands[out + 1 :]) for out in range(len(hands))]
-    values = list(leave_one_out_values(everybody, without))
-    return values, (bench.measures, 1_000 * (time.perf_counter() - begun))
+    return list(leave_one_out_values(everybody, without)), _cost(bench, begun)
+
+
+def _cost(bench: Bench, begun: float) -> tuple[int, float]:
+    return bench.measures, 1_000 * (time.perf_counter() - begun)
 
 
 def _batch(samples: Samples) -> Batch:
@@ -310,7 +336,7 @@ def _rank(values: Sequence[Fraction | float]) -> list[float]:
     return ranks
 
 
-def _pearson(first: Sequence[Fraction | float], second: Sequence[Fraction | float]) -> float:
+def _correlate(first: Sequence[Fraction | float], second: Sequence[Fraction | float]) -> float:
     return float(np.corrcoef([float(a) for a in first], [float(b) for b in second])[0, 1])
 
 
