@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from node.cli_agents import agents
 from node.cli_governance import (
     invite_commands,
     join,
@@ -62,6 +63,7 @@ application.add_typer(sponsor_commands, name="sponsor")
 application.command("join")(join)
 application.command("leaderboard")(leaderboard)
 application.command("badges")(badges)
+application.command("agents")(agents)
 
 
 @application.command()

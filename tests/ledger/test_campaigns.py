@@ -29,6 +29,7 @@ from tests.helpers.campaigns import (
     PIECE,
     WAIT_MS,
     CampaignWorld,
+    has_fingerprints,
 )
 
 RULES = [rule.name for rule in VALUATION_RULES]
@@ -56,8 +57,8 @@ def test_campaign_passes_through_its_phases() -> None:
     for piece in hidden[:-1]:
         assert world.show(piece).data[1] == "reveal"
     assert world.show(hidden[-1]).data[1] == "evaluation"
-    # Start, base on three pieces, train, three pieces again, and settle.
-    assert list(world.advance().data) == [0, "settled", 9]
+    # Start, base on three pieces, train, three pieces again, find nothing more, settle.
+    assert list(world.advance().data) == [0, "settled", 10]
     assert world.campaign.samples == 12
 
 
@@ -358,7 +359,8 @@ def test_money_adds_up_whatever_anybody_tries(data: st.DataObject) -> None:
             case 3:
                 world.show(data.draw(st.integers(0, 1)), sender=sender)
             case 4:
-                world.contribute(sender, *data.draw(st.sampled_from([GOOD, BAD])))
+                samples = data.draw(st.sampled_from([GOOD, BAD]))
+                world.contribute(sender, *samples, verbatim=data.draw(st.booleans()))
             case 5:
                 world.advance(data.draw(st.integers(1, 9)), sender=sender)
             case _:
@@ -373,3 +375,4 @@ def test_money_adds_up_whatever_anybody_tries(data: st.DataObject) -> None:
         works = campaign.phase in ("evaluation", "learning")
         is_begun = campaign.evaluation.chain is not None or bool(world.measures)
         assert world.has_scratch is (works and is_begun)
+        assert has_fingerprints(world) is (bool(campaign.entries) and not is_paid)
