@@ -105,6 +105,37 @@ def test_money_is_sent_from_the_shell(url: str, key: str, network: LocalNetwork)
     assert after == before + 7
 
 
+def test_stakes_and_sponsors_from_the_shell(
+    url: str, key: str, network: LocalNetwork, tmp_path: Path
+) -> None:
+    def ask(*arguments: str) -> str:
+        finished = run(list(arguments), url)
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    validator = network.validators[0].name
+    ask("stake", "add", validator, "1000", "--key", key)
+    leaving = json.loads(ask("stake", "remove", validator, "--key", key, "-o", "json"))
+    assert leaving["result"]["tokens"] == "1000"
+    assert f"from height {leaving['withdrawable_height']} on" in ask("stake", "mine", "--key", key)
+
+    (tmp_path / "model.toml").write_text(MODEL_FILE.replace("shapes", "sponsored"))
+    ask("model", "create", str(tmp_path / "model.toml"), "--key", key)
+    (tmp_path / "samples.csv").write_text("0.1,0.1,low\n0.9,0.9,high\n")
+    newcomer, request = str(tmp_path / "new.json"), str(tmp_path / "request.json")
+    ask("keys", "new", newcomer, "--plain")
+    sponsor = json.loads(ask("keys", "show", key, "-o", "json"))["account"]
+    asked = ("--key", newcomer, "--ask-sponsor", sponsor, "--save", request)
+    ask("contribute", "sponsored", str(tmp_path / "samples.csv"), *asked)
+    assert "labels: 1 'low', 1 'high'" in ask("sponsor", "show", request)
+    assert "samples              2" in ask("sponsor", "sign", request, "--key", key)
+    ask("refund", "sponsored", "0", "--key", newcomer)
+    board = json.loads(ask("leaderboard", "--model", "sponsored", "-o", "json"))
+    newcomers = json.loads(ask("keys", "show", newcomer, "-o", "json"))["account"]
+    assert newcomers in {each["account"] for each in board}
+    assert "First step" in ask("badges", newcomers)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
