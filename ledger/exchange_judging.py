@@ -38,6 +38,9 @@ UNITS_PER_NUMBER: Final = 10
 UNITS_PER_SETTLED: Final = 50_000
 """For a submission when all is paid: its record read, its account credited and hashed, measured."""
 
+_LOADINGS_PER_RELEASE: Final = 64
+"""Letting go of a pinned model reads the hashes of its chunks, measured against all parameters."""
+
 _ENVELOPE_UNITS: Final = 150_000
 """Two signatures and a small envelope, rounded up."""
 
@@ -71,12 +74,17 @@ class Plan:
     units: int
 
 
-def compute_settling_units(parameters: Parameters, submissions: int) -> int:
+def compute_settling_units(parameters: Parameters, submissions: int, loading_units: int = 0) -> int:
     """Return the units of paying so many submissions, at most half of what a sender has.
 
     Under very low limits that is too little, but money must not be stuck because of them.
+
+    Parameters
+    ----------
+    loading_units : of all models that are still pinned; letting go of one takes a part of that.
     """
-    return min(UNITS_PER_SETTLED * submissions, _get_quota(parameters) // 2)
+    units = UNITS_PER_SETTLED * submissions + loading_units // _LOADINGS_PER_RELEASE
+    return min(units, _get_quota(parameters) // 2)
 
 
 def compute_item_budget(parameters: Parameters) -> int:
