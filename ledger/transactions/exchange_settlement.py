@@ -58,7 +58,7 @@ from primitives.codec import Encodable, Value
 from primitives.errors import InvariantViolationError
 from primitives.fields import FieldReader
 
-__all__ = ["ADVANCE_EXCHANGE", "ITEMS_MAX", "AdvanceExchange"]
+__all__ = ["ADVANCE_EXCHANGE", "ITEMS_MAX", "AdvanceExchange", "compute_settlement"]
 
 ITEMS_MAX: Final = 1_024
 
@@ -141,6 +141,27 @@ class AdvanceExchangeKind:
             progress = _settle(context, found, is_shown=_find_due(context, found))
         put_progress(context, body.exchange, progress)
         return [progress.status_name, items, progress.winner]
+
+
+def compute_settlement(
+    found: ExchangeState, submissions: Sequence[Submission], *, is_shown: bool
+) -> Settlement:
+    """Return who gets what, also once it was paid: it follows from the records.
+
+    Parameters
+    ----------
+    submissions : in the order of the entries.
+    is_shown : whether the organiser is without fault.
+    """
+    exchange = found.exchange
+    offer = exchange.terms.offer
+    entries = [
+        _to_entry(exchange, entry.account, submission)
+        for entry, submission in zip(found.progress.entries, submissions, strict=True)
+    ]
+    if is_shown:
+        return settle_judged(offer, exchange.organiser, entries, found.pieces.samples)
+    return settle_unshown(offer, exchange.organiser, entries)
 
 
 def _judge(
@@ -244,22 +265,17 @@ def _find_due(context: ExecutionContext, found: ExchangeState) -> bool:
 
 def _settle(context: ExecutionContext, found: ExchangeState, *, is_shown: bool) -> ExchangeProgress:
     """Pay all that is held; return the progress of the closed exchange."""
-    exchange, progress = found.exchange, found.progress
-    offer = exchange.terms.offer
-    entries = []
-    for each in progress.entries:
-        submission = get_submission(context, found.name, each.account)
-        entries.append(_to_entry(exchange, each.account, submission))
-        # While models are judged each is let go of in its turn.
-        if each.is_opened and not progress.is_judging:
-            _release_model(context, submission)
+    offer, progress = found.exchange.terms.offer, found.progress
+    submissions = [get_submission(context, found.name, each.account) for each in progress.entries]
+    settlement = compute_settlement(found, submissions, is_shown=is_shown)
+    status = "not_shown"
     if is_shown:
-        settlement = settle_judged(offer, exchange.organiser, entries, found.pieces.samples)
         status = "not_won" if settlement.winner is None else "won"
-    else:
-        settlement = settle_unshown(offer, exchange.organiser, entries)
-        status = "not_shown"
-    _pay(context, offer.bounty + offer.stake * len(entries), settlement)
+    for submission in submissions:
+        # While models are judged each is let go of in its turn.
+        if submission.opened is not None and not progress.is_judging:
+            _release_model(context, submission)
+    _pay(context, offer.bounty + offer.stake * len(submissions), settlement)
     winner = settlement.winner
     return replace(
         progress,

@@ -11,12 +11,7 @@ from typing import Final
 
 from ledger.contribution_records import SAMPLES_MAX
 from ledger.errors import TransactionFailedError
-from ledger.exchange_judging import (
-    UNITS_PER_NUMBER,
-    compute_item_budget,
-    compute_item_units,
-    compute_loading_units,
-)
+from ledger.exchange_judging import UNITS_PER_NUMBER, weigh_model
 from ledger.exchange_records import (
     SALT_BYTES,
     STATUSES,
@@ -36,7 +31,6 @@ from ledger.exchange_records import (
 )
 from ledger.exchange_terms import (
     ExchangeTerms,
-    Layout,
     check_exchange_terms,
     decode_exchange_terms,
     read_exchange_name,
@@ -486,36 +480,11 @@ def _find_version(context: ExecutionContext, body: RevealModel) -> PinnedVersion
 
 def _weigh(context: ExecutionContext, terms: ExchangeTerms, spec: ModelSpec) -> ExchangeEntry:
     """Return what judging a model takes; fails if it does not fit the exchange or a block."""
-    _check_fit(terms.layout, spec)
-    units, loading = compute_item_units(terms, spec), compute_loading_units(spec)
-    budget = compute_item_budget(context.parameters)
-    if units + loading > budget:
-        raise TransactionFailedError(
-            "evaluation_too_large",
-            f"judging the model on the largest piece needs {units + loading} compute units, above"
-            f" the limit {budget}",
-        )
+    try:
+        units, loading = weigh_model(terms, spec, context.parameters)
+    except InvalidInputError as error:
+        raise TransactionFailedError(error.code, error.message) from error
     return ExchangeEntry(context.sender, units, loading)
-
-
-def _check_fit(layout: Layout, spec: ModelSpec) -> None:
-    """Fail with ``model_does_not_fit`` unless a model takes every sample of a layout."""
-    family = get_family(spec.family)
-    wanted = (layout.task, layout.class_count, layout.samples, layout.feature_count)
-    given = (family.task(spec), spec.class_count, spec.layout, spec.feature_count)
-    names = ("task", "class_count", "layout", "feature_count")
-    for name, value, limit in zip(names, given, wanted, strict=True):
-        if value != limit:
-            raise TransactionFailedError(
-                "model_does_not_fit", f"the exchange is for {name} {limit}, the model's is {value}"
-            )
-    low, high = family.feature_range(spec)
-    if layout.feature_low < low or layout.feature_high > high:
-        raise TransactionFailedError(
-            "model_does_not_fit",
-            f"features lie in [{layout.feature_low}, {layout.feature_high}], the model takes {low}"
-            f" to {high} (in 1/65536)",
-        )
 
 
 def _check_show_time(context: ExecutionContext, found: ExchangeState, piece: int) -> None:

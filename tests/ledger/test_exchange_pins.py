@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ledger import execution
-from ledger.exchange_judging import UNITS_PER_SETTLED, compute_loading_units
+from ledger.exchange_judging import UNITS_PER_SETTLED, compute_items, compute_loading_units
 from ledger.layout import chunk_key
 from ledger.model_policies import ModelPolicies
 from ledger.model_versions import decode_pinned_version, pinned_version_key
+from ledger.parameters import Parameters
 from ledger.payload import Payload
 from ledger.receipt import Receipt
 from ledger.transaction import Transaction
@@ -285,3 +287,20 @@ def test_time_out_is_metered_with_letting_go_of_what_is_pinned() -> None:
     extra = compute_loading_units(SPEC) // 64
     assert fair.advance(1).compute_units - idle == UNITS_PER_SETTLED + extra
     assert fair.gain(ALICE) == BOUNTY
+
+
+def test_as_many_items_are_named_as_a_transaction_can_pay_for() -> None:
+    fair = hold_fair({ALICE: GOOD, BOB: BAD})
+    parameters = Parameters()
+    assert compute_items(fair.progress, 3, parameters, 1_024) == 1_024
+    # Each item is now a third of the quota, so that two and what else there is fit.
+    heavy = replace(
+        fair.progress,
+        entries=tuple(
+            replace(entry, item_units=parameters.compute_units_per_account_max // 3)
+            for entry in fair.progress.entries
+        ),
+    )
+    assert compute_items(heavy, 3, parameters, 1_024) == 2
+    full = replace(heavy.entries[0], item_units=parameters.compute_units_per_account_max)
+    assert compute_items(replace(heavy, entries=(full,)), 3, parameters, 1) == 1
