@@ -29,6 +29,7 @@ from primitives.hashing import HASH_BYTES, Tag, tagged_hash
 
 __all__ = [
     "EXCHANGE_PIECES_PREFIX",
+    "EXCHANGE_PREFIX",
     "SALT_BYTES",
     "STANDINGS",
     "STATUSES",
@@ -51,6 +52,7 @@ __all__ = [
     "submission_prefix",
 ]
 
+EXCHANGE_PREFIX: Final = b"exchange/"
 EXCHANGE_PIECES_PREFIX: Final = b"exchange_pieces/"
 SALT_BYTES: Final = 32
 
@@ -65,7 +67,7 @@ _MODEL_NAME_BYTES: Final = 64
 
 def exchange_key(name: str) -> bytes:
     """Return the state key of what an exchange is."""
-    return b"exchange/" + name.encode()
+    return EXCHANGE_PREFIX + name.encode()
 
 
 def exchange_progress_key(name: str) -> bytes:

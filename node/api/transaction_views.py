@@ -24,6 +24,16 @@ __all__ = [
 
 AMOUNT_FIELDS = frozenset(
     {"amount", "max_deposit", "deposit", "deposit_per_sample", "paid", "shares", "taken", "tokens"}
+    {
+        "amount",
+        "bounty",
+        "deposit",
+        "deposit_per_sample",
+        "max_deposit",
+        "max_stake",
+        "paid",
+        "stake",
+    }
 )
 """Names of fields that hold money wherever they occur."""
 
