@@ -84,12 +84,14 @@ class SealedModel:
     Parameters
     ----------
     exchange : its name.
+    account : who submits it, and alone can open it.
     model, version : what is submitted.
     salt : 32 secret bytes.
     commitment : what the ledger gets to see.
     """
 
     exchange: str
+    account: str
     model: str
     version: int
     salt: bytes
@@ -270,15 +272,16 @@ class Exchanges:
         RefusedError
             ``unknown_exchange``, ``unknown_model``, ``unknown_version``.
         """
-        account = account_from_text(self._get_sender().account)
+        account = self._get_sender().account
         question = {"model": model, "version": str(version)}
         fit = self._connection.get(f"{PLACE}/{exchange}/fit", question)
         if not fit["fits"]:
             raise InvalidInputError(fit["code"], fit["reason"], field="model", value=model)
         chosen = os.urandom(SALT_BYTES) if salt is None else salt
         spec = decode_spec(decode(bytes.fromhex(fit["spec"]), bytes_max=SPEC_BYTES_MAX))
-        commitment = commit_to_model(chosen, account, spec, bytes.fromhex(fit["digest"]))
-        return SealedModel(exchange, model, fit["version"], chosen, commitment)
+        digest = bytes.fromhex(fit["digest"])
+        commitment = commit_to_model(chosen, account_from_text(account), spec, digest)
+        return SealedModel(exchange, account, model, fit["version"], chosen, commitment)
 
     def submit(
         self, exchange: str, model: str, salt: bytes | None = None, *, version: int | str = "latest"
@@ -296,7 +299,24 @@ class Exchanges:
         return self._submit(bodies.SUBMIT_MODEL, body, None)
 
     def reveal(self, sealed: SealedModel) -> Transaction:
-        """Open a submission: everybody sees the model, and it can be judged."""
+        """Open a submission: everybody sees the model, and it can be judged.
+
+        Raises
+        ------
+        InvalidInputError
+            ``wrong_account`` or ``wrong_phase``: nothing was sent, so that nobody saw the salt.
+        """
+        own = self._get_sender().account
+        if own != sealed.account:
+            raise InvalidInputError(
+                "wrong_account",
+                f"only {sealed.account} can open what it submitted, this is {own}",
+                field="account",
+                value=own,
+                limit=sealed.account,
+            )
+        view = self.get(sealed.exchange)
+        _check_phase(view, "opening")
         body: list[Encodable] = [sealed.exchange, sealed.model, sealed.version, sealed.salt]
         return self._submit(bodies.REVEAL_MODEL, body, None)
 
@@ -324,8 +344,7 @@ class Exchanges:
                 field="piece",
             )
         hidden = [each["piece"] for each in view["pieces"] if each["transaction_id"] is None]
-        if view["phase"] != "showing":
-            raise InvalidInputError("wrong_phase", f"{exchange}: {view['sentence']}", field="piece")
+        _check_phase(view, "showing")
         if number != hidden[0]:
             raise InvalidInputError(
                 "wrong_order",
@@ -390,6 +409,18 @@ class Exchanges:
                     value=value,
                     limit=limit,
                 )
+
+
+def _check_phase(view: Mapping[str, Any], phase: str) -> None:
+    """Refuse what would show a secret to everybody before its time, or in vain after it."""
+    if view["phase"] != phase:
+        raise InvalidInputError(
+            "wrong_phase",
+            f"exchange {view['name']!r} is {view['phase']}, not {phase}. {view['sentence']}",
+            field="exchange",
+            value=view["phase"],
+            limit=phase,
+        )
 
 
 def _find_range(cuts: Any) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from primitives.accounts import account_to_text
 from quorate import exchanges
 from quorate.bodies import ADVANCE_EXCHANGE
 from quorate.errors import NotFoundError, RefusedError, TransactionFailedError
+from quorate.records import Transaction
 from tests.helpers import learning
 from tests.helpers.api import ApiScene, run_api
 from tests.helpers.learning import CLASS_NAMES, connect, make_rows
@@ -53,7 +54,7 @@ class Cup:
             "like", TEST_ROWS, TEST_LABELS, piece_count=3
         )
 
-    def open(self, name: str = "cup", **changes: Any) -> quorate.client.Transaction:
+    def open(self, name: str = "cup", **changes: Any) -> Transaction:
         settings: dict[str, Any] = {
             "bounty": 1_000,
             "threshold": 0.5,
@@ -293,9 +294,7 @@ def test_a_crowded_block_is_waited_for_and_no_longer_than_some(
     cup.open()
     cup.go_to(cup.view()["deadline_ms"])
     submit = cup.host.exchanges._submit
-    crowded = TransactionFailedError(
-        quorate.client.Transaction("", "failed", 1, "models_full", "no room", 0, {})
-    )
+    crowded = TransactionFailedError(Transaction("", "failed", 1, "models_full", "no room", 0, {}))
     left = [exchanges.CROWDED_BLOCKS_MAX - 1]
 
     def submit_crowded(kind: int, body: Any, data: Any) -> Any:
