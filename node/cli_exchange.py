@@ -147,7 +147,7 @@ def exchange_submit(
     """
     from node.commands.exchanges import submit_model
 
-    submit_model(url, key, exchange, model, version, keep, output)
+    submit_model(url, key, exchange, model, output, version=version, keep=keep)
 
 
 @exchange_commands.command("reveal")

@@ -104,8 +104,8 @@ def open_exchange(
     print_answer(answer, text, output)
     print_note(
         "Keep these files secret: without them the bounty is lost. Once the models are opened, at"
-        f" {view['reveals_end']} or before, run\n  quorate exchange show-piece"
-        f" {options.keep}/{name}-piece-*.json"
+        f" {view['reveals_end']} or before, run within {options.reveal_wait}\n"
+        f"  quorate exchange show-piece {options.keep}/{name}-piece-*.json"
     )
 
 
@@ -137,7 +137,14 @@ def show_exchange(url: str, name: str, output: OutputFormat) -> None:
 
 
 def submit_model(
-    url: str, key: Path, name: str, model: str, version: str, keep: Path, output: OutputFormat
+    url: str,
+    key: Path,
+    name: str,
+    model: str,
+    output: OutputFormat,
+    *,
+    version: str,
+    keep: Path,
 ) -> None:
     """Seal a model, keep what opens it, and submit the seal."""
     with open_client(url, key) as client:

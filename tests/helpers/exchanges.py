@@ -116,6 +116,7 @@ class Fair:
         data: tuple[list[list[int]], list[int]],
         spec: ModelSpec = SPEC,
         kind: Any = "labels",
+        *,
         times: int = 1,
         policies: ModelPolicies = DEFAULT_POLICIES,
     ) -> None:

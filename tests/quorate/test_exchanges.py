@@ -82,18 +82,6 @@ def test_an_exchange_is_held_from_the_bounty_to_the_payouts(scene: ApiScene) -> 
     assert cup.open().result["exchange"] == "cup"
     view = cup.view()
     assert (view["status"], view["phase"], view["action"]) == ("open", "submitting", "submit_model")
-    assert view["until_ms"] == view["deadline_ms"] == view["reveals_end_ms"] - WAIT_MS
-    assert (view["bounty"], view["stake"], view["threshold"]) == ("1000", "10", 500_000)
-    assert view["layout"] == {
-        "task": "classification",
-        "class_count": 3,
-        "samples": "dense",
-        "feature_count": 6,
-        "feature_low": 0,
-        "feature_high": 2 * ONE,
-    }
-    assert [piece["transaction_id"] for piece in view["pieces"]] == [None] * 3
-
     bad = cup.bob.exchanges.submit("cup", "bad")
     salt = os.urandom(32)
     good = cup.alice.exchanges.submit("cup", "good", salt, version=1)
@@ -147,6 +135,23 @@ def test_an_exchange_is_held_from_the_bounty_to_the_payouts(scene: ApiScene) -> 
     assert gains == [-1_000, 1_000, 0]
     # Driving on what is over changes nothing.
     assert cup.bob.exchanges.advance("cup") == final
+
+
+def test_terms_are_shown_as_they_were_asked_for(scene: ApiScene) -> None:
+    cup = Cup(scene)
+    cup.open()
+    view = cup.view()
+    assert view["until_ms"] == view["deadline_ms"] == view["reveals_end_ms"] - WAIT_MS
+    assert (view["bounty"], view["stake"], view["threshold"]) == ("1000", "10", 500_000)
+    assert view["layout"] == {
+        "task": "classification",
+        "class_count": 3,
+        "samples": "dense",
+        "feature_count": 6,
+        "feature_low": 0,
+        "feature_high": 2 * ONE,
+    }
+    assert [piece["transaction_id"] for piece in view["pieces"]] == [None] * 3
 
 
 def test_exchanges_are_listed_by_name_and_status(scene: ApiScene) -> None:
