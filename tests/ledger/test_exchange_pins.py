@@ -10,6 +10,7 @@ import pytest
 
 from ledger import execution
 from ledger.exchange_judging import UNITS_PER_SETTLED, compute_items, compute_loading_units
+from ledger.executed_block import ExecutedBlock
 from ledger.layout import chunk_key
 from ledger.model_policies import ModelPolicies
 from ledger.model_versions import decode_pinned_version, pinned_version_key
@@ -43,6 +44,7 @@ from tests.helpers.exchanges import (
     salt_of,
 )
 from tests.helpers.ledger import Chain, TestAccount, make_network, make_salt, make_transaction
+from tests.helpers.snapshots import EpochedChain, import_snapshot
 
 GROWING = ModelPolicies(growth=1)
 
@@ -304,3 +306,62 @@ def test_as_many_items_are_named_as_a_transaction_can_pay_for() -> None:
     assert compute_items(heavy, 3, parameters, 1_024) == 2
     full = replace(heavy.entries[0], item_units=parameters.compute_units_per_account_max)
     assert compute_items(replace(heavy, entries=(full,)), 3, parameters, 1) == 1
+
+
+def hold_watched_fair(chain: Chain | None = None) -> Fair:
+    """Return a fair whose opened model was changed by a rival, then judged half and settled."""
+    fair = Fair()
+    if chain is not None:
+        fair.chain = chain
+    fair.train(ALICE, "good", GOOD)
+    fair.open()
+    fair.submit(ALICE, "good")
+    fair.wait(LENGTH_MS)
+    assert fair.reveal(ALICE, "good").code == "ok"
+    fair.teach(BOB, "good", BAD)
+    fair.show_all()
+    fair.advance(1)
+    fair.teach(BOB, "good", BAD)
+    assert fair.advance().data[2] == ALICE.id
+    return fair
+
+
+@pytest.mark.parametrize("unfinal", [3, 6, 11])
+def test_versions_of_blocks_that_are_not_final_are_pinned_and_judged(unfinal: int) -> None:
+    """All of it may be unfinal, from the contribution that made the version on."""
+    fair = hold_watched_fair()
+    store = fair.chain.store
+    tip = store.tip().height
+    replay = Chain(fair.chain.network, payloads=fair.chain.payloads)
+    parent: ExecutedBlock | None = None
+    for height in range(1, tip + 1):
+        header, transactions = store.block(height)
+        block = replay.executor.execute(header, transactions, parent)
+        assert block.state_root == store.stored_block(height).state_root
+        if height <= tip - unfinal:
+            replay.finalize(block)
+        else:
+            parent = block
+    assert parent is not None
+    replay.finalize(parent)
+    assert replay.store.tip() == store.tip()
+
+
+@pytest.mark.parametrize("from_end", [1, 3, 5, 6])
+def test_who_joins_by_a_snapshot_judges_the_same_version(from_end: int) -> None:
+    """The model has gone on since, so what is judged is in no other place of the state."""
+    network = make_network(accounts=5, balance=BALANCE, parameters=Parameters(epoch_length=5))
+    fair = hold_watched_fair(EpochedChain(network))
+    chain = fair.chain
+    assert isinstance(chain, EpochedChain)
+    tip = chain.store.tip().height
+    chain.run_many(1)
+    joined = import_snapshot(chain, chain.take_snapshot(tip - from_end))
+    for height in range(tip - from_end + 1, tip + 1):
+        header, transactions = chain.store.block(height)
+        for each in transactions:
+            payload = chain.payloads.read(each.transaction_id)
+            if payload is not None:
+                joined.payloads.add(each.transaction_id, payload)
+        block = joined.finalize(joined.executor.execute(header, transactions, None))
+        assert block.state_root == chain.store.stored_block(height).state_root
