@@ -137,6 +137,13 @@ def exchange_submit(
     version: Annotated[
         str, typer.Option("--version", help="In force, or one with an alias; by number or alias.")
     ] = "latest",
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            help="Give the version this name, so that it can be opened whatever the model learns.",
+            show_default=False,
+        ),
+    ] = None,
     key: Key,
     url: Url = DEFAULT_URL,
     output: Output = OutputFormat.TEXT,
@@ -147,7 +154,7 @@ def exchange_submit(
     """
     from node.commands.exchanges import submit_model
 
-    submit_model(url, key, exchange, model, output, version=version, keep=keep)
+    submit_model(url, key, exchange, model, output, version=version, alias=alias, keep=keep)
 
 
 @exchange_commands.command("reveal")

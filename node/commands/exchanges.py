@@ -144,13 +144,16 @@ def submit_model(
     output: OutputFormat,
     *,
     version: str,
+    alias: str | None,
     keep: Path,
 ) -> None:
-    """Seal a model, keep what opens it, and submit the seal."""
+    """Seal a model, keep what opens it, name the version if asked to, and submit the seal."""
     with open_client(url, key) as client:
         sealed = client.exchanges.seal(name, model, version=version)
         file = save_sealed_model(keep, sealed)
         with _kept_unless_refused([file]):
+            if alias is not None:
+                client.lifecycle.set_alias(model, alias, sealed.version)
             sent = client.exchanges.submit_sealed(sealed)
         view = client.exchanges.get(name)
     answer = {
@@ -168,10 +171,13 @@ def submit_model(
     print_answer(answer, text, output)
     print_note(
         f"Keep this file secret. From {view['deadline']} to {view['reveals_end']}, or the stake is"
-        f" lost, run\n  quorate exchange reveal {file}\n"
-        "If the model may learn before that, give the version a name now:\n"
-        f"  quorate model alias {model} NAME {sealed.version}"
+        f" lost, run\n  quorate exchange reveal {file}"
     )
+    if alias is None:
+        print_note(
+            "If the model may learn before that, give the version a name now:\n"
+            f"  quorate model alias {model} NAME {sealed.version}"
+        )
 
 
 def reveal_model(url: str, key: Path, file: Path, output: OutputFormat) -> None:

@@ -147,6 +147,20 @@ def test_the_texts_say_what_to_do_next(scene: ApiScene, run: Run, tmp_path: Path
     assert "No model was opened in time" in run("bob", "advance", "cup")
 
 
+def test_a_version_with_a_name_is_opened_after_the_model_learnt_more(
+    scene: ApiScene, run: Run, tmp_path: Path
+) -> None:
+    open_cup(run, tmp_path)
+    submit = ("submit", "cup", "good", "--keep", tmp_path / "own")
+    run("alice", *submit, "--alias", "Not a name", code=4, says="model name")
+    assert list((tmp_path / "own").iterdir()) == []
+    told = ask_json(run, "alice", *submit, "--alias", "spring")
+    connect(scene, scene.chain.network.accounts[2]).contribute("good", ROWS[:30], LABELS[:30])
+    go_on(scene, run, "deadline_ms")
+    run("alice", "reveal", told["file"], says="The organiser shows the test set")
+    assert ask_json(run, "alice", "show", "cup")["submissions"][0]["version"] == told["version"]
+
+
 def test_files_of_what_was_refused_are_not_kept(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
