@@ -49,6 +49,11 @@ SPEC_BYTES_MAX: Final = 64 * 1024
 CROWDED_BLOCKS_MAX: Final = 10
 """Blocks in a row in which there may be no room for a model, before that is the caller's matter."""
 
+PASSING_CODES: Final = frozenset(
+    {"account_quota_exceeded", "block_full", "exchange_closed", "models_full"}
+)
+"""Somebody else judged the last model, or a block had no room: looking again is right."""
+
 PLACE: Final = "/api/v1/exchanges"
 
 
@@ -379,16 +384,15 @@ class Exchanges:
                 progress(view["items_done"], view["items"])
             if view["phase"] == "closed":
                 return view
-            fitting = view["items_next"]
-            body: list[Encodable] = [exchange, fitting if items is None else min(items, fitting)]
+            # Others may have taken a part of the block, so each attempt asks for less.
+            fitting = min(view["items_next"], items or view["items_next"])
+            body: list[Encodable] = [exchange, max(1, fitting >> crowded)]
             try:
                 self._submit(bodies.ADVANCE_EXCHANGE, body, None)
                 crowded = 0
             except TransactionFailedError as error:
-                # Somebody else may have judged the last model, or a block have had no room.
                 crowded += 1
-                is_passing = error.code in ("exchange_closed", "models_full")
-                if not is_passing or crowded == CROWDED_BLOCKS_MAX:
+                if error.code not in PASSING_CODES or crowded == CROWDED_BLOCKS_MAX:
                     raise
 
     def _check_sizes(self, pieces: Any, largest_count: int) -> None:

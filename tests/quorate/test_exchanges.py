@@ -292,18 +292,20 @@ def test_test_sets_that_could_never_be_shown_are_refused(scene: ApiScene) -> Non
         cup.open(bounty=0)
 
 
+@pytest.mark.parametrize("code", ["models_full", "block_full"])
 def test_a_crowded_block_is_waited_for_and_no_longer_than_some(
-    scene: ApiScene, monkeypatch: pytest.MonkeyPatch
+    scene: ApiScene, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     cup = Cup(scene)
     cup.open()
     cup.go_to(cup.view()["deadline_ms"])
     submit = cup.host.exchanges._submit
-    crowded = TransactionFailedError(Transaction("", "failed", 1, "models_full", "no room", 0, {}))
-    left = [exchanges.CROWDED_BLOCKS_MAX - 1]
+    crowded = TransactionFailedError(Transaction("", "failed", 1, code, "no room", 0, {}))
+    left, asked = [exchanges.CROWDED_BLOCKS_MAX - 1], list[int]()
 
     def submit_crowded(kind: int, body: Any, data: Any) -> Any:
         assert kind == ADVANCE_EXCHANGE
+        asked.append(body[1])
         if left[0] > 0:
             left[0] -= 1
             raise crowded
@@ -311,6 +313,7 @@ def test_a_crowded_block_is_waited_for_and_no_longer_than_some(
 
     monkeypatch.setattr(cup.host.exchanges, "_submit", submit_crowded)
     assert cup.host.exchanges.advance("cup")["status"] == "not_won"
+    assert asked == [1_024 >> attempt for attempt in range(exchanges.CROWDED_BLOCKS_MAX)]
     monkeypatch.undo()
     cup.open("mug")
     monkeypatch.setattr(cup.host.exchanges, "_submit", submit_crowded)
