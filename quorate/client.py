@@ -28,6 +28,7 @@ from quorate.batches import encode_groups, encode_samples, encode_targets, make_
 from quorate.bodies import Incentive, ModelDefinition, Policies
 from quorate.connection import Connection
 from quorate.errors import NotFinalError, NotFoundError, TransactionFailedError
+from quorate.exchanges import Exchanges
 from quorate.governance import Governance
 from quorate.lifecycle import Lifecycle
 from quorate.recognition import Recognition
@@ -113,6 +114,13 @@ class Client:
             self.create_model,
         )
         """What the owner of a model does with it."""
+        self.exchanges = Exchanges(
+            self._connection,
+            self._get_sender,
+            lambda kind, body, data: self._submit(kind, body, data=data, wait=True),
+            self.model,
+        )
+        """Bounties for the best model."""
         context = (
             self._connection,
             self._get_sender,

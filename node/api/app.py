@@ -19,6 +19,7 @@ from node.api import (
     routes_consensus,
     routes_contributions,
     routes_downloads,
+    routes_exchanges,
     routes_families,
     routes_governance,
     routes_metrics,
@@ -51,6 +52,7 @@ HEALTH_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/v2/health/live", "
 STATE_PATHS = (
     "/api/v1/accounts/",
     "/api/v1/blocks",
+    "/api/v1/exchanges",
     "/api/v1/leaderboard",
     "/api/v1/models",
     "/api/v1/rewards",
@@ -103,6 +105,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_downloads,
         routes_families,
         routes_contributions,
+        routes_exchanges,
         routes_stakes,
         routes_recognition,
     ):

@@ -46,6 +46,7 @@ STATUS_OF_CODE: dict[str, HTTPStatus] = {
     "unknown_account": HTTPStatus.NOT_FOUND,
     "unknown_block": HTTPStatus.NOT_FOUND,
     "unknown_contribution": HTTPStatus.NOT_FOUND,
+    "unknown_exchange": HTTPStatus.NOT_FOUND,
     "unknown_height": HTTPStatus.NOT_FOUND,
     "pruned": HTTPStatus.GONE,
     "unknown_model": HTTPStatus.NOT_FOUND,

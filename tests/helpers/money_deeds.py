@@ -43,7 +43,7 @@ def transfer(world: MoneyWorld) -> Order:
 
 def contribute(world: MoneyWorld) -> Order:
     """Send samples, at times with a sponsor or with too small a deposit."""
-    model = world.random.choice(list(MODELS))
+    model = world.random.choice([*MODELS, *MODELS, world.random.choice(ENTRIES)])
     count = world.random.randint(1, SAMPLES_MAX)
     deposit = world.random.choice((10**9, 10**9, 10**9, 1_000, *WILD))
     body = Contribute(model, deposit, count, world.random.choice((0, 0, 4, 100)))

@@ -59,7 +59,7 @@ class Secrets:
 
     pieces: list[Payload]
     is_silent: bool
-    salts: dict[bytes, bytes] = field(default_factory=dict)
+    salts: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
 
 
 def play_campaign(world: MoneyWorld) -> Order:
@@ -189,12 +189,13 @@ def _submit(world: MoneyWorld, name: str, secrets: Secrets) -> Order:
         return _reveal(world, name, secrets)
     salt = make_salt(world.random.randrange(10**9))
     commitment = commit_to_model(salt, sender.id, model.description.spec, tensors.digest)
-    secrets.salts[sender.id] = salt
+    secrets.salts[sender.id] = salt, tensors.version
     return Order(sender, "submit_model", SubmitModel(name, commitment, 10**6).to_fields())
 
 
 def _reveal(world: MoneyWorld, name: str, secrets: Secrets) -> Order:
     place = world.random.randrange(len(ENTRIES))
     sender = world.people[place + 1]
-    salt = secrets.salts.get(sender.id, make_salt(0))
-    return Order(sender, "reveal_model", RevealModel(name, ENTRIES[place], salt).to_fields())
+    salt, version = secrets.salts.get(sender.id, (make_salt(0), 0))
+    body = RevealModel(name, ENTRIES[place], version, salt)
+    return Order(sender, "reveal_model", body.to_fields())
