@@ -147,6 +147,7 @@ class BlockExecutor:
                 trace(receipts[-1], state.written, run.models.arrays)
         note_block(state, read_validators(state), header.proposer, run.fees)
         close_block(state, header.height, run.parameters)
+        verify_money(state, run.fees)
         chunks = run.models.finish(state, header.height, header.timestamp_ms)
         state.keep()
         outcome = BlockOutcome(receipts, state.written, chunks, run.models.arrays)

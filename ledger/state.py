@@ -56,7 +56,12 @@ class BlockState:
     def get(self, key: bytes, decode: Callable[[bytes], RecordT]) -> RecordT | None:
         """Return the record under a key, or None if there is none."""
         record = self._journal.get(key, _ABSENT)
-        return self.get_kept(key, decode) if record is _ABSENT else cast("RecordT | None", record)
+        if record is _ABSENT:
+            # As `get_kept`, which would be one more call for each record that is read.
+            record = self._written.get(key, _ABSENT)
+            if record is _ABSENT:
+                return self.get_before(key, decode)
+        return cast("RecordT | None", record)
 
     def put(self, key: bytes, record: Record | None) -> None:
         """Write a record, or remove the key if it is None."""

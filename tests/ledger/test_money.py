@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.membership import close_block
 from ledger.money import verify_money
+from ledger.parameters import Parameters
 from ledger.schema import CHAIN_SUPPLY, Account, Record, Supply, account_key
 from ledger.state import BlockState
 from primitives.accounts import AccountId
@@ -25,8 +27,9 @@ def pay(account: AccountId, balance: int) -> tuple[bytes, Record]:
     return account_key(account), Account(None, 0, balance)
 
 
-HONEST: list[list[tuple[bytes, Record]]] = [
+HONEST: list[list[tuple[bytes, Record | None]]] = [
     [],
+    [(b"other", None), (account_key(STRANGER), None)],
     [(b"other", Account())],
     [pay(ALICE, RICH)],
     [pay(ALICE, RICH - 5), pay(BOB, RICH + 5)],
@@ -35,7 +38,8 @@ HONEST: list[list[tuple[bytes, Record]]] = [
     [pay(ALICE, RICH - 5), (CHAIN_SUPPLY, Supply(4 * RICH, held=3, burnt=2))],
     [pay(ALICE, RICH + 5), (CHAIN_SUPPLY, Supply(4 * RICH + 5))],
 ]
-DISHONEST: list[list[tuple[bytes, Record]]] = [
+DISHONEST: list[list[tuple[bytes, Record | None]]] = [
+    [(account_key(ALICE), None)],
     [pay(ALICE, RICH + 1)],
     [pay(ALICE, RICH - 1)],
     [pay(STRANGER, 1)],
@@ -47,7 +51,7 @@ DISHONEST: list[list[tuple[bytes, Record]]] = [
 
 
 @pytest.mark.parametrize("writes", HONEST)
-def test_money_that_only_moves_passes(writes: list[tuple[bytes, Record]]) -> None:
+def test_money_that_only_moves_passes(writes: list[tuple[bytes, Record | None]]) -> None:
     state = make_state()
     for key, record in writes:
         state.put(key, record)
@@ -56,7 +60,7 @@ def test_money_that_only_moves_passes(writes: list[tuple[bytes, Record]]) -> Non
 
 @pytest.mark.parametrize("writes", DISHONEST)
 def test_money_that_comes_from_nowhere_or_goes_there_stops_the_node(
-    writes: list[tuple[bytes, Record]],
+    writes: list[tuple[bytes, Record | None]],
 ) -> None:
     state = make_state()
     for key, record in writes:
@@ -77,3 +81,39 @@ def test_only_what_was_written_since_the_last_keep_counts() -> None:
     state.put(*pay(ALICE, RICH))
     with pytest.raises(InvariantViolationError):
         verify_money(state)
+
+
+def test_fees_that_were_paid_must_be_held_or_paid_out() -> None:
+    for writes in (
+        [(CHAIN_SUPPLY, Supply(4 * RICH, held=5))],
+        [pay(ALICE, RICH + 5)],
+        [pay(ALICE, RICH + 3), (CHAIN_SUPPLY, Supply(4 * RICH, held=2))],
+    ):
+        state = make_state()
+        for key, record in writes:
+            state.put(key, record)
+        verify_money(state, 5)
+        for fees in (4, 6):
+            with pytest.raises(InvariantViolationError, match="minted"):
+                verify_money(state, fees)
+    with pytest.raises(InvariantViolationError, match="minted"):
+        verify_money(make_state(), 5)
+
+
+@pytest.mark.parametrize("height", [1, 2])
+def test_what_is_due_with_a_block_is_counted_too(
+    monkeypatch: pytest.MonkeyPatch, height: int
+) -> None:
+    parameters = Parameters(epoch_length=2, unfinal_blocks_max=1)
+    chain = Chain(make_network(parameters=parameters))
+
+    def pay_from_nowhere(state: BlockState, at: int, in_force: Parameters) -> None:
+        close_block(state, at, in_force)
+        if at == height:
+            state.put(*pay(ALICE, RICH + 1))
+
+    monkeypatch.setattr("ledger.executor.close_block", pay_from_nowhere)
+    for _ in range(height - 1):
+        chain.run()
+    with pytest.raises(InvariantViolationError, match="minted"):
+        chain.run()
