@@ -27,6 +27,9 @@ REGIONS: Final = 1 << PROJECTIONS
 
 VALUE_MAX: Final = 1 << 38
 
+_UNITS: Final = 40_000
+"""A few dozen calls of numpy, however few the samples are."""
+
 _UNITS_PER_SAMPLE: Final = 64
 _UNITS_PER_SIGN: Final = 56
 _UNITS_PER_ENTRY: Final = 8
@@ -45,7 +48,8 @@ def compute_units(spec: ModelSpec, count: int, entries: int) -> int:
         Features in all samples together, of sparse ones those that are given.
     """
     hashed = min(spec.feature_count, entries) if spec.layout == "dense" else entries
-    return _UNITS_PER_SAMPLE * count + _UNITS_PER_SIGN * hashed + _UNITS_PER_ENTRY * entries
+    per_feature = _UNITS_PER_SIGN * hashed + _UNITS_PER_ENTRY * entries
+    return _UNITS + _UNITS_PER_SAMPLE * count + per_feature
 
 
 def find_regions(samples: Samples) -> Integers:

@@ -92,7 +92,8 @@ __all__ = [
     "Judgement",
 ]
 
-_MODEL_NAME_BYTES: Final = 64
+_UNITS_PER_JUDGEMENT: Final = 100_000
+"""Payload, book, karma and badges are read and written, however few the samples are: measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +323,7 @@ class _JudgementKind:
         """Check nothing further: the rest depends on the state."""
 
     def cost(self, state: StateReader, _transaction: Transaction, body: Judgement) -> int:
-        """Return the cost of predicting the contribution's samples again."""
+        """Return the cost of predicting the contribution's samples again and of the records."""
         model = state.get(model_key(body.model), decode_model)
         key = contribution_key(body.model, body.sequence)
         contribution = state.get(key, decode_contribution)
@@ -330,7 +331,7 @@ class _JudgementKind:
             return 0
         spec = model.description.spec
         counted = contribution.book.samples, contribution.entries
-        units = get_family(spec.family).cost(spec, *counted)
+        units = _UNITS_PER_JUDGEMENT + get_family(spec.family).cost(spec, *counted)
         return units + (compute_units(spec, *counted) if self.counts_regions else 0)
 
 

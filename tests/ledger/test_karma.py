@@ -291,7 +291,18 @@ def test_refund_is_metered_for_the_regions_it_looks_up() -> None:
     alice, bob = scene.accounts[1:3]
     scene.contribute(alice, [LOW] * 100, [0] * 50 + [1] * 50)
     refund, report = scene.refund(alice, 1, 0), scene.report(bob, 1, 99)
-    assert refund.compute_units - report.compute_units >= 64 * 100
+    assert refund.compute_units - report.compute_units >= 40_000 + 64 * 100
+
+
+def test_judging_one_sample_is_metered_for_all_that_is_read_and_written() -> None:
+    scene = Scene(POINTS)
+    alice, bob = scene.accounts[1:3]
+    scene.contribute(alice, [LOW, LOW], [0, 1])
+    refund, report = scene.refund(alice, 1, 0), scene.report(bob, 1, 1)
+    unknown = scene.refund(alice, 7), scene.report(bob, 7)
+    for found, missing, least in zip((refund, report), unknown, (140_000, 100_000), strict=True):
+        assert (found.code, missing.code) == ("ok", "unknown_contribution")
+        assert least < found.compute_units - missing.compute_units < least + 1_000
 
 
 def test_karma_comes_back_from_the_state(probe: ProbeKind) -> None:
