@@ -25,7 +25,7 @@ work. Executing it never fails on that account; each transaction gets a receipt.
 Invariants:
 
 (I1) The result is a function of the parent's state, the header and the transactions alone.
-(I2) Money is conserved: balances + held = total supply, after every block.
+(I2) Money is conserved: balances + held + burnt = all that was minted, after every block.
 (I3) A void transaction changes nothing; a failed one changes only nonce, balances by the fee.
 (I4) A nonce is consumed at most once, by transactions in ascending order of nonces.
 (I5) Branches do not see each other: a block sees its ancestors and nothing else.

@@ -14,7 +14,7 @@ import numpy as np
 
 from incentives.accounting import split_karma, verify_outcome
 from incentives.activity import DAY_MS
-from incentives.book import collect_samples, open_book
+from incentives.book import Book, collect_samples, open_book
 from incentives.mechanism import (
     ClaimEvent,
     Mechanism,
@@ -94,6 +94,13 @@ __all__ = [
 
 _UNITS_PER_JUDGEMENT: Final = 100_000
 """Payload, book, karma and badges are read and written, however few the samples are: measured."""
+
+_UNITS_PER_CLAIM: Final = 50_000
+"""The same of a claim, which needs neither payload nor badges."""
+
+_UNITS_PER_PARTIAL: Final = 2_500
+_UNITS_PER_REPORTER: Final = 2_000
+"""A book is read and written whole, and those that were reported much are long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +338,8 @@ class _JudgementKind:
             return 0
         spec = model.description.spec
         counted = contribution.book.samples, contribution.entries
-        units = _UNITS_PER_JUDGEMENT + get_family(spec.family).cost(spec, *counted)
+        units = _UNITS_PER_JUDGEMENT + _meter_book(contribution.book)
+        units += get_family(spec.family).cost(spec, *counted)
         return units + (compute_units(spec, *counted) if self.counts_regions else 0)
 
 
@@ -442,9 +450,10 @@ class ClaimKind:
     def check(self, _transaction: Transaction, _body: Claim, _parameters: Parameters) -> None:
         """Check nothing further: the rest depends on the state."""
 
-    def cost(self, _state: StateReader, _transaction: Transaction, _body: Claim) -> int:
-        """Return 0: the envelope's own units cover it."""
-        return 0
+    def cost(self, state: StateReader, _transaction: Transaction, body: Claim) -> int:
+        """Return the price of the records that change."""
+        contribution = state.get(contribution_key(body.model, body.sequence), decode_contribution)
+        return 0 if contribution is None else _UNITS_PER_CLAIM + _meter_book(contribution.book)
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: Claim
@@ -470,6 +479,11 @@ class ClaimKind:
             raise TransactionFailedError(error.code, error.message) from error
         _book(context, body, contribution, outcome, context.sender)
         return [outcome.paid]
+
+
+def _meter_book(book: Book) -> int:
+    """Return what reading and writing a book costs beyond what every record does."""
+    return _UNITS_PER_PARTIAL * len(book.partial) + _UNITS_PER_REPORTER * len(book.reporters)
 
 
 def _get_contribution(context: ExecutionContext, name: str, sequence: int) -> Contribution:

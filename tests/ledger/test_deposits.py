@@ -118,6 +118,24 @@ class TestDepositRefundTake:
         assert scene.report(bob, 3, after_ms=1_000).data[1] == 1
         assert scene.contribution(3).book.held == 0
 
+    def test_long_books_are_metered_for_what_reading_and_writing_them_takes(self) -> None:
+        scene = Scene(TERMS)
+        _, bad, bob, carol = scene.accounts
+        for account, count in ((bob, 1), (carol, 2)):
+            scene.validate(account, count, wait_ms=1_000)
+        for _ in range(2):
+            scene.contribute(bad, [HIGH] * 10, [0] * 10)
+        assert scene.report(bob, 4, after_ms=1_000).code == "ok"
+        assert len(scene.contribution(4).book.partial) == 10
+        book = 10 * 2_500 + 2_000
+        early = [scene.claim(carol, sequence) for sequence in (4, 3, 99)]
+        assert [each.code for each in early] == ["too_early"] * 2 + ["unknown_contribution"]
+        units = [each.compute_units for each in early]
+        assert (units[0] - units[1], units[1] - units[2]) == (book, 50_000)
+        for ask in (scene.refund, scene.report):
+            long, short = (ask(carol, sequence).compute_units for sequence in (4, 3))
+            assert long - short == book
+
     def test_remainder_that_is_less_than_a_share_goes_to_the_last_reporter(self) -> None:
         scene = Scene(replace(TERMS, weight=1))
         _, bad, bob, carol = scene.accounts
