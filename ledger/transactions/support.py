@@ -31,6 +31,9 @@ from primitives.fields import FieldReader
 
 __all__ = ["COLLECT_SUPPORT", "SUPPORT_MODEL", "CollectSupport", "SupportModel"]
 
+_UNITS: Final = 20_000
+"""A handful of records are read and written, as with a stake."""
+
 
 @dataclass(frozen=True, slots=True)
 class SupportModel:
@@ -84,8 +87,8 @@ class SupportModelKind:
         """Check nothing further: the rest depends on the state."""
 
     def cost(self, _state: StateReader, _transaction: Transaction, _body: SupportModel) -> int:
-        """Return 0: the envelope's own units cover it."""
-        return 0
+        """Return the price of the records that change."""
+        return _UNITS
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: SupportModel
@@ -132,8 +135,8 @@ class CollectSupportKind:
         """Check nothing further: the rest depends on the state."""
 
     def cost(self, _state: StateReader, _transaction: Transaction, _body: CollectSupport) -> int:
-        """Return 0: the envelope's own units cover it."""
-        return 0
+        """Return the price of the records that change."""
+        return _UNITS
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: CollectSupport

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from incentives.support import SupportPot, SupportShare
 from incentives.terms import Terms
+from ledger.metering import UNITS_PER_BYTE, UNITS_PER_SIGNATURE
 from ledger.schema import AMOUNT_MAX
 from ledger.support_records import (
     PotRecord,
@@ -17,6 +18,7 @@ from ledger.support_records import (
     support_pot_key,
     support_share_key,
 )
+from ledger.transactions.staking import Stake
 from ledger.transactions.support import (
     COLLECT_SUPPORT,
     SUPPORT_MODEL,
@@ -58,6 +60,17 @@ def test_contributors_share_what_is_paid_by_their_validated_samples() -> None:
     assert [collect(scene, each).data for each in (alice, bob, carol)] == [[700], [200], [400]]
     assert scene.balance(alice) == BALANCE + 700
     assert (pot_of(scene).held, pot_of(scene).paid) == (0, 1_300)
+
+
+def test_paying_and_collecting_cost_as_much_as_a_stake_beyond_the_envelope() -> None:
+    scene = Scene(TERMS)
+    user = scene.accounts[0]
+    stake = Stake(user.id, 1)
+    bodies = (("support_model", SupportModel("a", 1)), ("collect_support", CollectSupport("a")))
+    for kind, body in (*bodies, ("stake", stake)):
+        receipt = scene.send(user, kind, body)
+        envelope = UNITS_PER_SIGNATURE + UNITS_PER_BYTE * 300
+        assert 20_000 + UNITS_PER_SIGNATURE < receipt.compute_units < 20_000 + envelope, kind
 
 
 def test_dust_stays_in_the_pot() -> None:
