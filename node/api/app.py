@@ -16,6 +16,7 @@ from node.api import (
     inference_v2,
     routes_accounts,
     routes_blocks,
+    routes_campaigns,
     routes_consensus,
     routes_contributions,
     routes_downloads,
@@ -46,7 +47,7 @@ HEIGHT_HEADER = "Block-Height"
 HEALTH_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/v2/health/live", "/v2/health/ready"})
 """Load balancers ask these with HEAD; the answer is that to GET without its body."""
 
-STATE_PATHS = ("/api/v1/accounts/", "/api/v1/blocks", "/api/v1/models")
+STATE_PATHS = ("/api/v1/accounts/", "/api/v1/blocks", "/api/v1/campaigns", "/api/v1/models")
 """What is read below these is a function of the last final block."""
 
 _DESCRIPTION = """\
@@ -93,6 +94,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_downloads,
         routes_families,
         routes_contributions,
+        routes_campaigns,
     ):
         app.include_router(routes.router)
     app.add_middleware(_HeadOfHealth)
