@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from node.cli_campaigns import campaign_commands
 from node.cli_governance import (
     invite_commands,
     join,
@@ -48,6 +49,7 @@ keys_commands = typer.Typer(help="Make and show keys.", no_args_is_help=True)
 transaction_commands = typer.Typer(help="Look at transactions.", no_args_is_help=True)
 application.add_typer(keys_commands, name="keys")
 application.add_typer(model_commands, name="model")
+application.add_typer(campaign_commands, name="campaign")
 application.add_typer(transaction_commands, name="tx")
 application.add_typer(invite_commands, name="invite")
 application.add_typer(proposal_commands, name="proposal")

@@ -205,8 +205,8 @@ class Campaigns:
         Raises
         ------
         InvalidInputError
-            ``not_drawn`` (the block is not known yet: try again), ``wrong_phase`` or
-            ``wrong_commitment``: nothing was sent, so nothing was given away.
+            ``not_drawn`` (the block is not known yet: try again), ``wrong_phase``, ``too_late``
+            or ``wrong_commitment``: nothing was sent, so nothing was given away.
         """
         campaign = self._get_matching(secrets, "draw")
         block_id = campaign.raw["draw"]["block_id"]
@@ -333,6 +333,14 @@ class Campaigns:
                 field="phase",
                 value=campaign.phase,
                 limit=phase,
+            )
+        if campaign.raw["next_step"]["is_due"]:
+            raise InvalidInputError(
+                "too_late",
+                f"the time to show pieces of campaign {campaign.number} of {secrets.model!r} ended"
+                f" at {campaign.raw['next_step']['deadline']}",
+                field="deadline",
+                value=campaign.raw["next_step"]["deadline"],
             )
         return campaign
 

@@ -18,7 +18,9 @@ from node.commands.tables import (
     read_numbers,
     read_sample_numbers,
 )
-from node.commands.terminal import OutputFormat, print_answer, render_table
+from node.commands.terminal import OutputFormat, print_answer, print_note, render_table
+from quorate.client import CAMPAIGN_MECHANISMS, Client
+from quorate.errors import TransactionFailedError
 from quorate.records import Model
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
 BATCH_SAMPLES = 256
 """Samples of one transaction; each is judged alone, so the cut does not matter."""
 
+_CAMPAIGN_CODES = frozenset({"no_campaign", "insufficient_deposit"})
+
 
 def contribute_file(
     url: str, key: Path, model: str, file: Path, max_deposit: int | None, output: OutputFormat
@@ -39,8 +43,10 @@ def contribute_file(
     """Send every line of a CSV file, in as many transactions as needed."""
     done = []
     with open_client(url, key) as client:
-        features, labels = read_samples(client.model(model), file)
-        starts = range(0, len(features), BATCH_SAMPLES)
+        described = client.model(model)
+        features, labels = read_samples(described, file)
+        size = _choose_batch_size(client, described)
+        starts = range(0, len(features), size)
         shown = track(
             starts,
             "sending",
@@ -49,10 +55,15 @@ def contribute_file(
             transient=True,
         )
         for start in shown:
-            batch = slice(start, start + BATCH_SAMPLES)
+            batch = slice(start, start + size)
             # Names of classes may look like numbers, so they always go as names.
             given = None if labels is None else labels[batch]
-            done.append(client.contribute(model, features[batch], given, max_deposit=max_deposit))
+            try:
+                sent = client.contribute(model, features[batch], given, max_deposit=max_deposit)
+            except TransactionFailedError as error:
+                _explain(client, model, error)
+                raise
+            done.append(sent)
     rows = [
         [
             each.result["sequence"],
@@ -65,6 +76,29 @@ def contribute_file(
     ]
     headings = ["contribution", "height", "samples", "known before", "deposit"]
     print_answer([asdict(each) for each in done], render_table(headings, rows), output)
+
+
+def _choose_batch_size(client: Client, model: Model) -> int:
+    """Return how many samples go into one contribution: in a campaign each costs a stake."""
+    if model.incentive.mechanism not in CAMPAIGN_MECHANISMS:
+        return BATCH_SAMPLES
+    return int(client.status().raw["parameters"]["samples_per_contribution_max"])
+
+
+def _explain(client: Client, model: str, error: TransactionFailedError) -> None:
+    """Say what a campaign asks of contributors when a contribution to one had no effect."""
+    newest = client.campaigns.list(model, 1) if error.code in _CAMPAIGN_CODES else []
+    if error.code == "no_campaign":
+        print_note(
+            f"{model} learns in campaigns: a contribution to one puts in its stake, which comes"
+            " back with what the samples were worth, or less if they did harm."
+        )
+        print_note(newest[0].next_sentence if newest else f"{model} has had no campaign so far.")
+    elif newest and newest[0].is_open:
+        print_note(
+            f"each contribution to campaign {newest[0].number} of {model} puts in a stake"
+            f" of {newest[0].stake}, whatever it holds; --max-deposit must allow for it"
+        )
 
 
 def read_samples(model: Model, file: Path) -> tuple[list[Any], list[Any] | None]:
