@@ -9,7 +9,9 @@ from ledger.campaign_records import Campaign
 from ledger.draws import Draw
 from node.api.json_codec import format_time
 
-__all__ = ["PHASE_SENTENCES", "NextStep", "describe_next"]
+__all__ = ["PHASE_SENTENCES", "NextStep", "describe_duration", "describe_next"]
+
+_UNITS: Final = ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"))
 
 PHASE_SENTENCES: Final = {
     "draw": "Chance chooses which piece of the hidden test data has to be shown.",
@@ -81,13 +83,28 @@ def describe_next(campaign: Campaign, draw: Draw | None, now_ms: int) -> NextSte
             return NextStep("none", "nobody", "Nothing: the campaign is closed.")
 
 
+def describe_duration(duration_ms: int) -> str:
+    """Return a time in the largest unit that divides it.
+
+    Examples
+    --------
+    >>> describe_duration(600_000), describe_duration(86_400_000), describe_duration(61_500)
+    ('10 minutes', '1 day', '61.5 seconds')
+    """
+    for unit_ms, name in _UNITS:
+        count, rest = divmod(duration_ms, unit_ms)
+        if count and not rest:
+            return f"{count} {name}{'' if count == 1 else 's'}"
+    return f"{duration_ms / 1000:g} seconds"
+
+
 def _describe_draw(campaign: Campaign, draw: Draw | None, now_ms: int) -> NextStep:
-    wait_s = f"{campaign.terms.reveal_wait_ms / 1000:g} seconds"
+    wait = describe_duration(campaign.terms.reveal_wait_ms)
     if draw is None or draw.block_id is None:
         return NextStep(
             "wait_for_draw",
             "nobody",
-            f"The block at height {campaign.draw_height} draws a piece. Within {wait_s} after it is"
+            f"The block at height {campaign.draw_height} draws a piece. Within {wait} after it is"
             " known the provider must show that piece with its seed.",
         )
     deadline_ms = draw.known_ms + campaign.terms.reveal_wait_ms

@@ -70,8 +70,8 @@ def open_campaign(
     counts = [len(features[place::piece_count]) for place in range(piece_count)]
     text = (
         f"campaign {opened.number} of {model} is open, with a bounty of {campaign.bounty:,}\n"
-        f"  test data   {piece_count} pieces of {min(counts)} to {max(counts)} samples\n"
-        f"  secrets     {file}: keep this file, and keep it to yourself\n"
+        f"  {'test data':<12} {piece_count} pieces of {min(counts)} to {max(counts)} samples\n"
+        f"  {'secrets':<12} {file}: keep this file, and keep it to yourself\n"
         f"{_describe(campaign, folder)}"
     )
     answer = {
@@ -148,8 +148,8 @@ def reveal_pieces(
         else:
             raise InvalidInputError(
                 "wrong_phase",
-                f"in the phase {campaign.phase} of campaign {campaign.number} of {model!r} nothing is"
-                f" to be shown. {campaign.next_sentence}",
+                f"in the phase {campaign.phase} of campaign {campaign.number} of {model!r} there is"
+                f" nothing to show. {campaign.next_sentence}",
                 field="phase",
                 value=campaign.phase,
             )
@@ -253,16 +253,18 @@ def _show_all(client: Client, secrets: CampaignSecrets) -> list[Any]:
 def _describe(campaign: CampaignRecord, folder: Path | None = None) -> str:
     """Say how a campaign stands, and which command is next."""
     where = f" --folder {folder}" if folder is not None else " --folder FOLDER"
+    advance = f"quorate campaign advance {campaign.model}"
     reveal = f"quorate campaign reveal {campaign.model}{where}"
     command = {
         "wait_for_draw": reveal,
         "show_drawn_piece": reveal,
-        "contribute": f"quorate contribute {campaign.model} SAMPLES.csv"
-        f"   (and, once it is over: quorate campaign advance {campaign.model})",
+        "contribute": f"quorate contribute {campaign.model} SAMPLES.csv",
         "show_pieces": reveal,
-        "advance": f"quorate campaign advance {campaign.model}",
+        "advance": advance,
         "none": f"quorate campaign verify {campaign.model} {campaign.number}",
     }[campaign.next_action]
+    if campaign.raw["next_step"]["is_due"]:
+        command = advance
     return (
         f"  {'phase':<12} {campaign.phase}. {campaign.raw['phase_sentence']}\n"
         f"  {'waits for':<12} {campaign.next_sentence}\n"

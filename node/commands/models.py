@@ -93,6 +93,9 @@ def show_model(url: str, name: str, output: OutputFormat) -> None:
             f" anybody {terms.any_wait_ms / 1000:g} s",
         ],
     ]
+    if model.raw["open_campaign"] is not None:
+        number = model.raw["open_campaign"]
+        rows.append(["campaign", f"{number} is open; see `quorate campaign show {name}`"])
     text = f"{model.name}\n" + "\n".join(f"  {name:<10} {value}" for name, value in rows)
     counts = [*model.raw["progress"]["by_class"], *model.raw["progress"]["by_group"]]
     if counts:
