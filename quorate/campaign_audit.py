@@ -126,15 +126,15 @@ def _settle(campaign: CampaignRecord, terms: ValuationTerms) -> tuple[Settlement
     rule = get_valuation_rule(campaign.rule)
     case = _make_case(campaign, terms)
     history = _read_history(campaign.raw["measures"])
-    for number in range(len(history) + 1):
+    wrong_count = f"there are {len(history)} chains, which is not what {rule.name} asks for"
+    for number, measures in enumerate(history):
         chain = rule.next_chain(case, history[:number])
-        if number == len(history) or chain is None:
-            break
-        measures = history[number]
+        if chain is None:
+            return None, wrong_count
         if not measures or not chain.is_over(measures) or chain.is_over(measures[:-1]):
             return None, f"chain {number} has {len(measures)} measures, which is not where it ends"
-    if chain is not None or number < len(history):
-        return None, f"there are {len(history)} chains, which is not what {rule.name} asks for"
+    if rule.next_chain(case, history) is not None:
+        return None, wrong_count
     return rule.settle(case, history), ""
 
 

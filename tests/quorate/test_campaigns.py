@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import quorate
 from ledger.executor import BlockExecutor
+from ledger.parameters import Parameters
 from ledger.payload import Payload
 from ledger.store import LedgerStore
 from node.api import routes_campaigns
@@ -140,6 +142,7 @@ def test_a_market_is_opened_played_paid_and_computed_again(
     assert [done for done, _ in evaluated] == list(range(0, 3 * len(evaluated), 3))
     assert all(done <= estimated for done, estimated in evaluated)
 
+    assert settled.next_hidden is None
     good, bad, more = settled.entries
     assert [good.kept, bad.kept, more.kept] == [True, False, True]
     assert (bad.payout, bad.value) == (0, Fraction(-10))
@@ -300,7 +303,7 @@ def test_what_could_not_be_shown_is_not_committed_to(alice: quorate.Client) -> N
     for broken in ({}, {"format": "quorate-campaign-secrets", "version": 1, "seed": "00"}, []):
         expect_code("malformed", lambda broken=broken: CampaignSecrets.from_json(broken))
     kept = alice.campaigns.prepare("sizes", PIECES[:2]).to_json()
-    for change in ({"seed": "00"}, {"pieces": [{"salt": "00", "payload": ""}]}):
+    for change in ({"seed": "00"}, {"pieces": [{"salt": "00", "payload": ""}]}, {"version": 2}):
         expect_code("malformed", lambda change=change: CampaignSecrets.from_json(kept | change))
 
 
@@ -348,3 +351,85 @@ def test_questions_about_what_is_not_there_are_refused(
     page = scene.get("/api/v1/campaigns")
     assert page["items"] == []
     assert page["next_cursor"] is not None
+
+
+def test_an_evaluation_fits_into_a_small_quota(tmp_path: Path) -> None:
+    quota = Parameters(compute_units_per_account_max=2_000_000)
+    with run_api(tmp_path, parameters=quota) as scene:
+        alice, *others = [connect(scene, each) for each in scene.chain.network.accounts[:4]]
+        learning.create(alice, "slow", incentive=PAY)
+        secrets = open_campaign(alice, "slow", rule="shapley", contributions_max=3)
+        wait_for_draw(scene)
+        alice.campaigns.show_drawn(secrets)
+        contribute_good_and_bad("slow", others)
+        alice.campaigns.show_all(secrets)
+        items: list[int] = []
+
+        def note(campaign: CampaignRecord) -> None:
+            items.append(campaign.raw["progress"]["items_max"])
+
+        # None of the transactions exceeds the quota, or this would raise.
+        assert alice.campaigns.advance("slow", tell=note).phase == "settled"
+        # What is left in the end fits whole.
+        assert len(items) > 2
+        assert max(items[:-1]) < 20
+
+
+def test_a_campaign_that_somebody_else_ends_meanwhile_is_no_error(
+    scene: ApiScene, alice: quorate.Client, others: list[quorate.Client]
+) -> None:
+    learning.create(alice, "raced", incentive=MARKET)
+    open_campaign(alice, "raced")
+    wait_for_draw(scene)
+    pass_time(scene, WAIT_MS)
+
+    def overtake(_campaign: CampaignRecord) -> None:
+        others[1].campaigns.advance("raced")
+
+    assert others[0].campaigns.advance("raced", tell=overtake).phase == "withheld"
+
+
+def test_an_advance_that_fails_for_another_reason_says_so(
+    scene: ApiScene,
+    alice: quorate.Client,
+    others: list[quorate.Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learning.create(alice, "failing", incentive=MARKET)
+    open_campaign(alice, "failing")
+    wait_for_draw(scene)
+    pass_time(scene, WAIT_MS)
+
+    def fail(*_arguments: Any) -> quorate.records.Transaction:
+        raise TransactionFailedError(
+            quorate.records.Transaction("00", "void", 1, "block_full", "", 0, {})
+        )
+
+    with monkeypatch.context() as patched:
+        patched.setattr(others[0].campaigns, "_submit", fail)
+        expect_code("block_full", lambda: others[0].campaigns.advance("failing"))
+    assert others[0].campaigns.advance("failing").phase == "withheld"
+
+
+def test_an_audit_without_the_transaction_that_showed_the_seed_goes_on(
+    scene: ApiScene,
+    alice: quorate.Client,
+    others: list[quorate.Client],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learning.create(alice, "pruned", incentive=MARKET)
+    secrets = open_campaign(alice, "pruned", contributions_max=3)
+    wait_for_draw(scene)
+    alice.campaigns.show_drawn(secrets)
+    contribute_good_and_bad("pruned", others)
+    alice.campaigns.show_all(secrets)
+    alice.campaigns.advance("pruned")
+    get = alice._connection.get
+
+    def forget(path: str, parameters: Any = None) -> Any:
+        if path.startswith("/api/v1/transactions/"):
+            raise NotFoundError(404, "unknown_transaction", "it was before the snapshot")
+        return get(path, parameters)
+
+    monkeypatch.setattr(alice._connection, "get", forget)
+    assert alice.campaigns.verify("pruned").is_right

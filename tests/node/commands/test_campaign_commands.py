@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,7 @@ def test_a_market_is_run_from_the_shell(run: Run, scene: ApiScene, tmp_path: Pat
     assert str(file) in opened
     assert f"quorate campaign reveal sides --folder {folder}" in opened
     assert "4 pieces of 15 to 15 samples" in opened
+    assert "phase        draw" in run("campaign", "show", "sides")
     assert (file.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o600, 0o700)
     assert json.loads(file.read_text())["model"] == "sides"
     run("contribute", "sides", good, key="bob", code=4, says="The block at height")
@@ -155,7 +158,9 @@ def test_secrets_of_what_was_refused_are_not_kept(run: Run, tmp_path: Path) -> N
     assert list(folder.iterdir()) == []
 
 
-def test_a_broken_file_of_secrets_is_named(run: Run, scene: ApiScene, tmp_path: Path) -> None:
+def test_a_broken_file_of_secrets_is_named_and_the_draw_is_waited_for(
+    run: Run, scene: ApiScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = write_samples(tmp_path / "good.csv")
     opening = ("campaign", "open", "broken", good, "--folder", tmp_path / "kept")
     opened = json.loads(
@@ -169,7 +174,13 @@ def test_a_broken_file_of_secrets_is_named(run: Run, scene: ApiScene, tmp_path: 
         reveal = ("campaign", "reveal", "broken", "--folder", file.parent)
         run(*reveal, code=1, says=says)
     file.write_text(whole)
-    wait_for_draw(scene)
+
+    def make_block(_pause_s: float) -> None:
+        scene.run()
+
+    # A block comes whenever the command pauses.
+    clock = SimpleNamespace(sleep=make_block, monotonic=time.monotonic)
+    monkeypatch.setattr(campaigns, "time", clock)
     assert "which was drawn" in run(*reveal)
 
 
