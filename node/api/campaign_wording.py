@@ -125,12 +125,13 @@ def _describe_participation(campaign: Campaign, now_ms: int) -> NextStep:
     enough = 0 < terms.min_contributions <= count
     early = f", or with {terms.min_contributions} of them," if terms.min_contributions else ""
     there_are = "nobody has contributed" if not count else f"there are {count}"
+    stake = terms.valuation.stake
+    costs = f"each time with a stake of {stake}" if stake else "without a stake"
     return NextStep(
         "contribute",
         "anybody",
-        f"Anybody that the model admits can contribute, each time with a stake of"
-        f" {terms.valuation.stake}, until there are {terms.contributions_max} contributions"
-        f" ({there_are} so far). From {format_time(deadline_ms)} on{early} anybody can end this"
+        f"Anybody that the model admits can contribute, {costs}, until there are"
+        f" {terms.contributions_max} contributions ({there_are} so far). From {format_time(deadline_ms)} on{early} anybody can end this"
         " with advance_campaign.",
         deadline_ms,
         enough or now_ms >= deadline_ms,
