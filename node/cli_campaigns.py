@@ -86,8 +86,8 @@ def campaign_open(
 ) -> None:
     """Collect contributions to your model, and promise to pay for what they bring.
 
-    The samples and a seed are kept in FOLDER. Without that file you cannot show them, and the
-    bounty is lost.
+    The samples and a seed are kept in FOLDER. Without that file you cannot show them, and a
+    tenth of the bounty is lost, or all of it once others have contributed.
     """
     from node.commands.campaigns import open_campaign, read_duration
 

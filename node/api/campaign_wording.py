@@ -131,8 +131,8 @@ def _describe_participation(campaign: Campaign, now_ms: int) -> NextStep:
         "contribute",
         "anybody",
         f"Anybody that the model admits can contribute, {costs}, until there are"
-        f" {terms.contributions_max} contributions ({there_are} so far). From {format_time(deadline_ms)} on{early} anybody can end this"
-        " with advance_campaign.",
+        f" {terms.contributions_max} contributions ({there_are} so far). From"
+        f" {format_time(deadline_ms)} on{early} anybody can end this with advance_campaign.",
         deadline_ms,
         enough or now_ms >= deadline_ms,
     )

@@ -14,7 +14,6 @@ from ledger.campaign_records import (
     campaign_count_key,
     campaign_key,
     decode_campaign,
-    find_open_campaign,
 )
 from ledger.draws import Draw, decode_draw, draw_key
 from ledger.parameters import Parameters
@@ -30,6 +29,7 @@ from node.api.campaign_views import (
     make_summary,
     make_view,
 )
+from node.api.open_campaigns import find_open_number
 from node.api.pages import (
     PAGE_LIMIT_DEFAULT,
     CursorQuery,
@@ -39,15 +39,14 @@ from node.api.pages import (
 )
 from node.api.problems import problem_responses
 from node.api.routes_models import ModelNamePath, find_model
-from node.api.service import Service
-from node.final_state import FinalState
+from node.api.service import ApiService, Service
 from primitives.errors import InvalidInputError
 from primitives.fields import COUNTER_MAX
 
 __all__ = ["router"]
 
 COUNT_PREFIX: Final = campaign_count_key("")
-MODELS_LOOKED_AT_MAX: Final = 1_000
+MODELS_LOOKED_AT_MAX: Final = 200
 """Models that one request for open campaigns looks at; a page may be shorter, or empty."""
 
 router = APIRouter(prefix="/api/v1", tags=["campaigns"])
@@ -57,33 +56,35 @@ router = APIRouter(prefix="/api/v1", tags=["campaigns"])
     "/campaigns",
     operation_id="list_open_campaigns",
     summary="Open campaigns of all models",
-    responses=problem_responses("not_ready"),
+    responses=problem_responses("too_many_requests", "not_ready"),
 )
 async def list_open_campaigns(
     service: Service, limit: LimitQuery = PAGE_LIMIT_DEFAULT, cursor: CursorQuery = None
 ) -> CampaignPage:
     """Return open campaigns by model; a page may hold fewer than there is room for."""
-    ledger, now_ms = service.ledger, service.follower.tip.timestamp_ms
-    state = FinalState(ledger)
+    ledger = service.ledger
     counted = ledger.scan(
         COUNT_PREFIX, start_after=decode_cursor(cursor), limit=MODELS_LOOKED_AT_MAX + 1
     )
-    items: list[CampaignSummary] = []
+    found: list[tuple[str, bytes]] = []
+    next_cursor = None
     for place, (key, _) in enumerate(counted):
-        if place == MODELS_LOOKED_AT_MAX or len(items) == limit:
-            return CampaignPage(items=items, next_cursor=encode_cursor(counted[place - 1][0]))
+        if place == MODELS_LOOKED_AT_MAX or len(found) == limit:
+            next_cursor = encode_cursor(counted[place - 1][0])
+            break
         model = key[len(COUNT_PREFIX) :].decode()
-        campaign = find_open_campaign(state, model)
-        if campaign is not None:
-            items.append(make_summary(model, campaign, _read_draw(ledger, campaign), now_ms))
-    return CampaignPage(items=items, next_cursor=None)
+        number = find_open_number(ledger, model, None)
+        value = None if number is None else ledger.get(campaign_key(model, number))
+        if value is not None:
+            found.append((model, value))
+    return CampaignPage(items=await _make_summaries(service, found), next_cursor=next_cursor)
 
 
 @router.get(
     "/models/{name}/campaigns",
     operation_id="list_campaigns",
     summary="Campaigns of a model, newest first",
-    responses=problem_responses("unknown_model", "not_ready"),
+    responses=problem_responses("unknown_model", "too_many_requests", "not_ready"),
 )
 async def list_campaigns(
     service: Service,
@@ -92,7 +93,7 @@ async def list_campaigns(
     cursor: CursorQuery = None,
 ) -> CampaignPage:
     """Return a page of campaigns."""
-    ledger, now_ms = service.ledger, service.follower.tip.timestamp_ms
+    ledger = service.ledger
     find_model(ledger, name, None)
     found = ledger.scan(
         CAMPAIGN_PREFIX + name.encode() + b"/",
@@ -101,9 +102,8 @@ async def list_campaigns(
         reverse=True,
     )
     page = found[:limit]
-    campaigns = [decode_own(value, decode_campaign) for _, value in page]
     return CampaignPage(
-        items=[make_summary(name, each, _read_draw(ledger, each), now_ms) for each in campaigns],
+        items=await _make_summaries(service, [(name, value) for _, value in page]),
         next_cursor=encode_cursor(page[-1][0]) if len(found) > limit else None,
     )
 
@@ -124,19 +124,22 @@ async def get_campaign(
     """Return a campaign: pieces, contributions, payouts, measures, and how far it has come."""
     ledger, now_ms = service.ledger, service.follower.tip.timestamp_ms
     model = find_model(ledger, name, None)
-    campaign = ledger.read(campaign_key(name, number), decode_campaign)
-    if campaign is None:
+    value = ledger.get(campaign_key(name, number))
+    if value is None:
         raise InvalidInputError(
             "unknown_campaign",
             f"model {name!r} has no campaign {number}",
             field="number",
             value=number,
         )
+    # Read together, before anything else can happen: measures go with what the record says.
+    measured = ledger.get(measure_log_key(name, number))
+    campaign = await service.inference.run_aside(lambda: decode_own(value, decode_campaign))
     draw = _read_draw(ledger, campaign)
-    log = ledger.read(measure_log_key(name, number), decode_measure_log) or MeasureLog()
     parameters, spec = service.read_parameters(), model.description.spec
 
     def make() -> CampaignView:
+        log = MeasureLog() if measured is None else decode_own(measured, decode_measure_log)
         count = count_items(campaign, log.history)
         progress = None if count is None else (count, _fit_items(spec, campaign, parameters))
         summary = make_summary(name, campaign, draw, now_ms)
@@ -144,6 +147,21 @@ async def get_campaign(
 
     # Long fractions and a rule's arithmetic: not where predictions are waited for.
     return await service.inference.run_aside(make)
+
+
+async def _make_summaries(
+    service: ApiService, found: list[tuple[str, bytes]]
+) -> list[CampaignSummary]:
+    """Return campaigns in short, from models and records."""
+    ledger, now_ms = service.ledger, service.follower.tip.timestamp_ms
+    # A record with long fractions takes tens of milliseconds: not where predictions wait.
+    campaigns = await service.inference.run_aside(
+        lambda: [decode_own(value, decode_campaign) for _, value in found]
+    )
+    return [
+        make_summary(model, campaign, _read_draw(ledger, campaign), now_ms)
+        for (model, _), campaign in zip(found, campaigns, strict=True)
+    ]
 
 
 def _read_draw(ledger: LedgerReader, campaign: Campaign) -> Draw | None:

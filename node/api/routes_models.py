@@ -7,12 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from ledger.campaign_records import (
-    campaign_count_key,
-    campaign_key,
-    decode_campaign,
-    decode_campaign_count,
-)
 from ledger.model_drift import ModelDrift, decode_model_drift, model_drift_key
 from ledger.model_policies import DETECTORS, DRIFT_POLICIES, GROWTH_POLICIES, ModelPolicies
 from ledger.model_records import (
@@ -38,6 +32,7 @@ from ledger.reader import LedgerReader
 from ledger.stored_records import decode_own
 from ml_runtime.registry import get_family
 from node.api.json_codec import format_time
+from node.api.open_campaigns import find_open_number
 from node.api.pages import (
     PAGE_LIMIT_DEFAULT,
     CursorQuery,
@@ -329,18 +324,9 @@ def _make_model_view(ledger: LedgerReader, model: Model, height: int) -> ModelVi
         policies=_make_policies_view(description.policies),
         created_height=model.created_height,
         created=format_time(model.created_ms),
-        open_campaign=_find_open_campaign(ledger, description.name, height),
+        open_campaign=find_open_number(ledger, description.name, height),
         progress=_make_progress_view(ledger, model, height),
     )
-
-
-def _find_open_campaign(ledger: LedgerReader, name: str, height: int) -> int | None:
-    known = ledger.read(campaign_count_key(name), decode_campaign_count, height)
-    if known is None:
-        return None
-    # Only the last can be open.
-    last = ledger.read(campaign_key(name, known.count - 1), decode_campaign, height)
-    return last.number if last is not None and last.is_open else None
 
 
 def _make_progress_view(ledger: LedgerReader, model: Model, height: int) -> ProgressView:

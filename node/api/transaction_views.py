@@ -23,7 +23,18 @@ __all__ = [
 ]
 
 AMOUNT_FIELDS = frozenset(
-    {"amount", "max_deposit", "deposit", "deposit_per_sample", "paid", "shares", "taken", "tokens"}
+    {
+        "amount",
+        "bounty",
+        "max_deposit",
+        "deposit",
+        "deposit_per_sample",
+        "paid",
+        "shares",
+        "stake",
+        "taken",
+        "tokens",
+    }
 )
 """Names of fields that hold money wherever they occur."""
 

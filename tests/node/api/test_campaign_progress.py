@@ -14,6 +14,7 @@ from node.api import campaign_progress
 from node.api.campaign_progress import count_items
 from node.api.campaign_views import show_decimal
 from node.api.campaign_wording import describe_duration, describe_next
+from node.api.open_campaigns import find_open_number
 from node.api.routes_campaigns import _fit_items
 from tests.helpers.campaigns import BAD, GOOD, MODEL, CampaignWorld
 
@@ -130,3 +131,17 @@ def test_numbers_are_shown_as_people_read_them() -> None:
         "2 days",
         "0 seconds",
     ]
+
+
+def test_the_phase_is_read_without_the_rest_of_the_record() -> None:
+    world = CampaignWorld("market_single")
+    reader = world.chain.store
+    assert find_open_number(reader, MODEL, None) is None
+    world.collect((world.alice, GOOD))
+    while world.campaign.is_open:
+        assert find_open_number(reader, MODEL, None) == 0
+        world.advance(1)
+    assert find_open_number(reader, MODEL, None) is None
+    world.open()
+    assert find_open_number(reader, MODEL, None) == 1
+    assert find_open_number(reader, MODEL, 1) is None
