@@ -25,7 +25,7 @@ READY := $(VENV)/.ready-$(shell cat requirements/development.lock pyproject.toml
 .SUFFIXES:
 MAKEFLAGS += --no-builtin-rules
 .PHONY: help setup devnet test check format format-check lint types imports dead-code tidy pytest coverage simulate twins \
-	model-check bench bench-models not-run test-javascript test-processes test-docker image lock clean clean-all
+	model-check bench bench-models incentives not-run test-javascript test-processes test-docker image lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -96,6 +96,9 @@ bench: $(READY) ## every benchmark of the network in turn; each prints a table
 
 bench-models: $(READY) $(BENCH)/.ready-$(RIVER) ## every model family beside its twin in scikit-learn or river, in one table; ARGS=--quick
 	@PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.models $(ARGS)
+
+incentives: $(READY) ## the tables and pictures of docs/incentives.md, at five seeds; about 15 minutes
+	@$(BIN)/python -m benchmarks.incentives $(ARGS)
 
 # River is measured against only, so it stays out of the environment and its lock. Without its dependencies: of those the
 # environment has numpy and scipy, and others beside them would hide them.

@@ -34,9 +34,19 @@ __all__ = ["EXACT_PLAYERS_MAX", "LeaveOneOut", "Shapley"]
 EXACT_PLAYERS_MAX: Final = 8
 """Up to so many contributors all coalitions are measured, at most 256."""
 
+SAMPLED_STEPS_MAX: Final = 4_096
+"""Steps of all walks together, each at most one chain: with more contributors fewer are walked."""
+
+Walk = tuple[tuple[int, ...], list[int]]
+"""An order of the contributors, and the utility after each until the walk ended."""
+
 
 class Shapley:
-    """The rule ``shapley``: exact for few contributors, sampled for many."""
+    """The rule ``shapley``: exact for few contributors, sampled for many.
+
+    Both value the same game: a coalition is trained in the order of time, whichever walk it is met
+    on, and measured once.
+    """
 
     name = "shapley"
     mechanism = "contribution_pay"
@@ -49,42 +59,29 @@ class Shapley:
     def compute_effort(self, case: Case) -> int:
         """Return a bound on steps: all coalitions or walks, each with every player."""
         players = len(case.by_contributor)
-        chains = 1 << players if players <= EXACT_PLAYERS_MAX else 2 * case.terms.budget
+        chains = 1 << players if players <= EXACT_PLAYERS_MAX else 2 * _count_pairs(case)
         return chains * players + len(case.contributors)
 
     def next_chain(self, case: Case, history: History) -> Chain | None:
-        """Return the next coalition, or the next walk through all contributors."""
+        """Return the next coalition, or the first that the walks meet and nobody measured."""
         players = len(case.by_contributor)
         if players <= EXACT_PLAYERS_MAX:
-            if len(history) == 1 << players:
-                return None
-            return Chain((_gather(case, members_of(len(history))),))
-        if len(history) < 2:
-            everybody = tuple(range(len(case.contributors)))
-            return Chain((everybody if history else (),))
-        walk = len(history) - 2
-        if walk == 2 * case.terms.budget or self._is_settled(case, history):
-            return None
-        steps = tuple(case.by_contributor[player] for player in _get_order(case, walk))
-        threshold = case.terms.truncation
-        return Chain(steps, history[1][0] if threshold else None, threshold)
+            coalition = None if len(history) == 1 << players else len(history)
+        elif len(history) < 2:
+            coalition = ((1 << players) - 1) * len(history)
+        else:
+            _, coalition = _walk(case, history)
+        return None if coalition is None else Chain((_gather(case, members_of(coalition)),))
 
     def settle(self, case: Case, history: History) -> Settlement:
         """Pay in proportion to what contributors are worth."""
         players = len(case.by_contributor)
         if players <= EXACT_PLAYERS_MAX:
             values = exact_values(players, [measures[0] for measures in history])
-        elif len(history) == 2:
-            values = (Fraction(0),) * players
         else:
-            walks = ((_get_order(case, walk), each) for walk, each in enumerate(history[2:]))
+            walks, _ = _walk(case, history)
             values = sampled_values(players, history[0][0], walks)
         return _settle(case, values)
-
-    def _is_settled(self, case: Case, history: History) -> bool:
-        """Say whether every walk would be cut before its first contributor."""
-        difference = abs(history[1][0] - history[0][0])
-        return 0 < case.terms.truncation >= difference
 
 
 class LeaveOneOut:
@@ -100,7 +97,7 @@ class LeaveOneOut:
 
     def compute_effort(self, case: Case) -> int:
         """Return a bound on steps."""
-        return len(case.contributors)
+        return len(case.contributors) + 1
 
     def next_chain(self, case: Case, history: History) -> Chain | None:
         """Return everybody first, then everybody but one."""
@@ -121,10 +118,46 @@ def _gather(case: Case, players: tuple[int, ...] | list[int]) -> tuple[int, ...]
     return tuple(sorted(place for player in players for place in case.by_contributor[player]))
 
 
+def _count_pairs(case: Case) -> int:
+    """Return how many orders are walked there and back."""
+    return min(case.terms.budget, SAMPLED_STEPS_MAX // (2 * len(case.by_contributor)))
+
+
 def _get_order(case: Case, walk: int) -> tuple[int, ...]:
     """Return the order of a walk: every other one is the reverse of that before it."""
     order = draw_order(case.seed, walk // 2, len(case.by_contributor))
     return order[::-1] if walk % 2 else order
+
+
+def _walk(case: Case, history: History) -> tuple[list[Walk], int | None]:
+    """Walk as far as the measures go.
+
+    The first are of nobody and of everybody; the others are of the coalitions that the walks meet,
+    each once, in the order in which they do.
+
+    Returns
+    -------
+    tuple[list[Walk], int | None]
+        The walks that ended, and the first coalition that was not measured; None if all ended.
+    """
+    (nobody,), (everybody,), *rest = history
+    truncation, measured = case.terms.truncation, iter(rest)
+    known = {0: nobody, (1 << len(case.by_contributor)) - 1: everybody}
+    walks: list[Walk] = []
+    for number in range(2 * _count_pairs(case)):
+        order, coalition, utilities = _get_order(case, number), 0, [nobody]
+        for player in order:
+            if 0 < truncation >= abs(everybody - utilities[-1]):
+                break
+            coalition |= 1 << player
+            if coalition not in known:
+                found = next(measured, None)
+                if found is None:
+                    return walks, coalition
+                known[coalition] = found[0]
+            utilities.append(known[coalition])
+        walks.append((order, utilities[1:]))
+    return walks, None
 
 
 def _settle(case: Case, values: tuple[Fraction, ...]) -> Settlement:

@@ -70,7 +70,7 @@ class Entry:
     account
         Who gets what is paid for it.
     is_opened
-        Whether it was opened, and still was what had been sealed: its stake returns.
+        Whether it was opened: its stake returns.
     measure
         The higher, the better; None for one that was not judged.
     """

@@ -104,9 +104,8 @@ class PredictionMarket:
             )
 
     def compute_effort(self, case: Case) -> int:
-        """Return a bound on steps: every pass looks at every player."""
-        players = len(self._group(case))
-        return players * players + len(case.contributors)
+        """Return a bound on steps: every pass looks at every contribution."""
+        return (len(self._group(case)) + 1) * len(case.contributors) + 1
 
     def next_chain(self, case: Case, history: History) -> Chain | None:
         """Return the next pass over whoever is left; with scores reused there is one alone."""

@@ -47,7 +47,8 @@ class ValuationTerms:
     clip_percent
         Most that one contributor can win, of the bounty.
     budget
-        Pairs of permutations that are walked where not all coalitions are.
+        Pairs of orders that are walked where not all coalitions are measured, unless there are too
+        many contributors for so many.
     truncation
         A walk ends when its measure is this near to that of everything; 0 if none does.
     """
@@ -105,21 +106,13 @@ class Chain:
     steps
         Each names contributions to be trained, in their order, and ends with a measure. An empty
         one measures what is there.
-    target, threshold
-        The chain ends early after a measure that is at most `threshold` away from `target`; None
-        if it never does.
     """
 
     steps: tuple[tuple[int, ...], ...]
-    target: int | None = None
-    threshold: int = 0
 
     def is_over(self, measures: tuple[int, ...]) -> bool:
         """Say whether nothing is left to be measured."""
-        if len(measures) >= len(self.steps):
-            return True
-        near = self.target is not None and bool(measures)
-        return near and abs(measures[-1] - (self.target or 0)) <= self.threshold
+        return len(measures) >= len(self.steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 Theory of operation
 -------------------
 An evaluation is cut into *items*, each small enough for one transaction: to start a chain of the
-rule, to train one contribution on the scratch model, or to measure the scratch model on one piece.
+rule, to train one contribution on the scratch model, to measure the scratch model on one piece, or
+to settle. That the rule asks for nothing more is noted as a chain without steps.
 Between two items everything is in the state: this record within the campaign's, the parameters of
 the scratch model, and the measures of the chains before. So it does not matter over how many
 transactions, blocks or restarts an evaluation is spread:
@@ -23,12 +24,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from incentives.contribution_pay import SAMPLED_STEPS_MAX
 from incentives.valuation import Chain, History
 from ledger.model_tensors import ModelArrays
 from ledger.schema import read_record
 from primitives.codec import Encodable, Value, encode
 from primitives.errors import CorruptStateError
-from primitives.fields import COUNTER_MAX, FieldReader
+from primitives.fields import FieldReader
 
 __all__ = [
     "CONTRIBUTIONS_MAX",
@@ -55,10 +57,11 @@ SCRATCH_BYTES_MAX: Final = 4 * 1024 * 1024
 START: Final = "start"
 TRAIN: Final = "train"
 MEASURE: Final = "measure"
+SETTLE: Final = "settle"
 
 _PIECES_MAX: Final = 256
 _STEPS_MAX: Final = CONTRIBUTIONS_MAX + 1
-_CHAINS_MAX: Final = CONTRIBUTIONS_MAX + 2
+_CHAINS_MAX: Final = SAMPLED_STEPS_MAX + 2
 _TENSORS_MAX: Final = 64
 _NAME_BYTES_MAX: Final = 64
 _ELEMENT: Final = np.dtype("<i8")
@@ -79,8 +82,8 @@ class Item(NamedTuple):
 
     Parameters
     ----------
-    kind : ``start``, ``train`` or ``measure``.
-    number : of the contribution or piece; 0 for a start.
+    kind : ``start``, ``train``, ``measure`` or ``settle``.
+    number : of the contribution or piece; 0 for the others.
     """
 
     kind: str
@@ -113,19 +116,23 @@ class Evaluation:
         """Return the item that is to be performed next; `pieces` are those that count."""
         if self.chain is None:
             return Item(START)
+        if not self.chain.steps:
+            return Item(SETTLE)
         step = self.chain.steps[self.step]
         if self.place < len(step):
             return Item(TRAIN, step[self.place])
         return Item(MEASURE, pieces[self.piece])
 
     def foresee(self, pieces: tuple[int, ...]) -> Iterator[Item]:
-        """Yield the items that are certain to come: up to where the chain may end."""
+        """Yield the items that are certain to come: up to where the chain ends."""
         if self.chain is None:
             yield Item(START)
             return
-        steps = self.chain.steps[self.step :]
+        if not self.chain.steps:
+            yield Item(SETTLE)
+            return
         place, piece = self.place, self.piece
-        for step in steps if self.chain.target is None else steps[:1]:
+        for step in self.chain.steps[self.step :]:
             yield from (Item(TRAIN, number) for number in step[place:])
             yield from (Item(MEASURE, number) for number in pieces[piece:])
             place = piece = 0
@@ -147,8 +154,7 @@ class Evaluation:
         """Return the fields of the canonical array."""
         chain: list[Encodable] | None = None
         if self.chain is not None:
-            steps: list[Encodable] = [list(step) for step in self.chain.steps]
-            chain = [steps, self.chain.target, self.chain.threshold]
+            chain = [list(step) for step in self.chain.steps]
         cursor = (self.step, self.place, self.piece, self.total)
         return [chain, *cursor, list(self.measures), list(self.learnt)]
 
@@ -235,14 +241,9 @@ def decode_scratch(data: bytes) -> CampaignScratch:
 
 
 def _read_chain(value: Value) -> Chain:
-    reader = FieldReader(value, "chain", 3)
-    values = reader.array("steps", _STEPS_MAX)
-    steps = FieldReader(values, "chain.steps", len(values))
-    return Chain(
-        tuple(_read_numbers(steps.array("step", CONTRIBUTIONS_MAX)) for _ in values),
-        reader.optional_integer("target", -MEASURE_MAX, MEASURE_MAX),
-        reader.integer("threshold", 0, COUNTER_MAX),
-    )
+    values = FieldReader([value], "evaluation", 1).array("chain", _STEPS_MAX)
+    steps = FieldReader(values, "chain", len(values))
+    return Chain(tuple(_read_numbers(steps.array("step", CONTRIBUTIONS_MAX)) for _ in values))
 
 
 def _read_numbers(values: list[Value]) -> tuple[int, ...]:

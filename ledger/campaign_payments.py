@@ -14,6 +14,7 @@ from incentives.activity import DAY_MS
 from incentives.valuation import Settlement, share_equally
 from ledger.campaign_evaluation import Evaluation
 from ledger.campaign_records import Campaign, CampaignEntry, CampaignOutcome
+from ledger.campaign_samples import campaign_samples_key
 from ledger.contribution_records import contribution_key, decode_contribution
 from ledger.deeds import Deeds
 from ledger.karma import charge_karma, credit_karma
@@ -21,7 +22,14 @@ from ledger.transactions.kind import ExecutionContext
 from primitives.accounts import AccountId
 from primitives.errors import InvariantViolationError
 
-__all__ = ["close_empty", "close_not_revealed", "close_withheld", "pay_settlement"]
+__all__ = [
+    "close_aborted",
+    "close_empty",
+    "close_not_revealed",
+    "close_withheld",
+    "forget_samples",
+    "pay_settlement",
+]
 
 WITHHELD_BURNT_PART: Final = 10
 """A tenth burns, so that opening campaigns until a pleasant piece is drawn costs something."""
@@ -63,12 +71,14 @@ def close_not_revealed(context: ExecutionContext, campaign: Campaign) -> Campaig
     terms = campaign.terms.valuation
     shares = share_equally(terms.bounty, len(campaign.entries))
     payouts = tuple(terms.stake + share for share in shares)
-    verify_settlement(campaign.held, payouts)
-    _pay(context, campaign, payouts, 0)
-    closed = _close(context, campaign, "not_revealed")
-    return replace(
-        closed, outcomes=tuple(CampaignOutcome(each, Fraction(0), kept=False) for each in payouts)
-    )
+    return _close_unvalued(context, campaign, "not_revealed", payouts, 0)
+
+
+def close_aborted(context: ExecutionContext, campaign: Campaign) -> Campaign:
+    """Give stakes and bounty back where valuing became impossible, which is nobody's fault."""
+    terms = campaign.terms.valuation
+    payouts = (terms.stake,) * len(campaign.entries)
+    return _close_unvalued(context, campaign, "aborted", payouts, terms.bounty)
 
 
 def close_empty(context: ExecutionContext, campaign: Campaign) -> Campaign:
@@ -92,6 +102,28 @@ def _praise(context: ExecutionContext, model: str, entry: CampaignEntry) -> None
         points=entry.samples,
         valid=entry.samples,
         deeds=Deeds(day=contribution.timestamp_ms // DAY_MS),
+    )
+
+
+def forget_samples(context: ExecutionContext, model: str, campaign: Campaign) -> None:
+    """Remove what kept samples from being contributed twice, once nobody contributes any more."""
+    for entry in campaign.entries:
+        context.delete(campaign_samples_key(model, entry.sequence))
+
+
+def _close_unvalued(
+    context: ExecutionContext,
+    campaign: Campaign,
+    phase: str,
+    payouts: tuple[int, ...],
+    returned: int,
+) -> Campaign:
+    """Pay without a rule; return the campaign closed, with outcomes of no value."""
+    verify_settlement(campaign.held, (*payouts, returned))
+    _pay(context, campaign, payouts, returned)
+    return replace(
+        _close(context, campaign, phase, returned=returned),
+        outcomes=tuple(CampaignOutcome(each, Fraction(0), kept=False) for each in payouts),
     )
 
 

@@ -10,7 +10,8 @@ phases, in this order::
     learning        everybody was paid; the model learns what proved good
 
 and how it can end: settled, or closed as *withheld* (the drawn piece was not shown), *not_revealed*
-(another one was not), *empty* (nobody contributed). Source: docs/spec/ledger.md §5.11.
+(another one was not), *empty* (nobody contributed), *aborted* (the limits of compute units were
+lowered below what valuing it needs). Source: docs/spec/ledger.md §5.11.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ METRICS: Final = ("accuracy", "loss")
 """How many answers are right, or minus the losses in Q16: more is better in both."""
 
 OPEN_PHASES: Final = ("draw", "participation", "reveal", "evaluation", "learning")
-PHASES: Final = (*OPEN_PHASES, "settled", "withheld", "not_revealed", "empty")
+PHASES: Final = (*OPEN_PHASES, "settled", "withheld", "not_revealed", "empty", "aborted")
 
 REVEAL_WAIT_MS_MIN: Final = 60_000
 BUDGET_MAX: Final = 64
@@ -264,6 +265,11 @@ class Campaign:
     def is_open(self) -> bool:
         """Whether it still binds the model."""
         return self.phase in OPEN_PHASES
+
+    @property
+    def is_worked_on(self) -> bool:
+        """Whether items of work are due."""
+        return self.phase in ("evaluation", "learning")
 
     @property
     def scoring_pieces(self) -> tuple[int, ...]:

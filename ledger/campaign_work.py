@@ -13,6 +13,7 @@ from typing import Final
 from incentives.valuation import Chain
 from incentives.valuation_registry import get_valuation_rule
 from ledger.campaign_evaluation import (
+    SETTLE,
     START,
     TRAIN,
     CampaignScratch,
@@ -24,7 +25,7 @@ from ledger.campaign_evaluation import (
     measure_log_key,
     scratch_key,
 )
-from ledger.campaign_payments import pay_settlement
+from ledger.campaign_payments import close_aborted, forget_samples, pay_settlement
 from ledger.campaign_records import Campaign, campaign_key
 from ledger.contribution_records import SAMPLES_MAX
 from ledger.model_records import Model, model_progress_key
@@ -83,28 +84,53 @@ class CampaignWork:
             self._install(arrays)
         return self._campaign, done
 
+    def give_up(self) -> Campaign:
+        """Close the campaign because its next item fits into no transaction any more.
+
+        If nobody was paid yet, everybody gets back what was put in; else the model does not learn.
+        """
+        campaign, name = self._campaign, self._description.name
+        if campaign.phase == "evaluation":
+            campaign = close_aborted(self._context, campaign)
+            forget_samples(self._context, name, campaign)
+        else:
+            now_ms = self._context.timestamp_ms
+            campaign = replace(campaign, phase="settled", phase_ms=now_ms, evaluation=Evaluation())
+        self._context.put(campaign_key(name, campaign.number), campaign)
+        self._context.delete(scratch_key(name))
+        return campaign
+
     def _perform_next(self) -> None:
         campaign = self._campaign
         item = campaign.evaluation.next_item(campaign.scoring_pieces)
         if item.kind == START:
             self._start()
+        elif item.kind == SETTLE:
+            self._settle()
         elif item.kind == TRAIN:
             self._train(item)
         else:
             self._measure(item)
 
     def _start(self) -> None:
-        """Start the next chain, or settle if there is none."""
+        """Start the next chain, or note that there is none."""
         campaign = self._campaign
+        rule = get_valuation_rule(campaign.terms.rule)
+        chain = rule.next_chain(campaign.to_case(), self._read_log().history)
+        if chain is None:
+            evaluation = replace(campaign.evaluation, chain=Chain(()))
+        else:
+            self._begin_afresh()
+            evaluation = Evaluation(chain)
+        self._campaign = replace(campaign, evaluation=evaluation)
+
+    def _settle(self) -> None:
+        """Pay everybody by what was measured."""
+        campaign, name = self._campaign, self._description.name
         rule, case = get_valuation_rule(campaign.terms.rule), campaign.to_case()
         history = self._read_log().history
-        chain = rule.next_chain(case, history)
-        if chain is not None:
-            self._begin_afresh()
-            self._campaign = replace(campaign, evaluation=Evaluation(chain))
-            return
-        name = self._description.name
         paid = pay_settlement(self._context, name, campaign, rule.settle(case, history))
+        forget_samples(self._context, name, campaign)
         self._prepare_learning(paid)
 
     def _prepare_learning(self, campaign: Campaign) -> None:

@@ -29,6 +29,7 @@ from primitives.hashing import HASH_BYTES, Tag, tagged_hash
 
 __all__ = [
     "EXCHANGE_PIECES_PREFIX",
+    "EXCHANGE_PREFIX",
     "SALT_BYTES",
     "STANDINGS",
     "STATUSES",
@@ -51,13 +52,14 @@ __all__ = [
     "submission_prefix",
 ]
 
+EXCHANGE_PREFIX: Final = b"exchange/"
 EXCHANGE_PIECES_PREFIX: Final = b"exchange_pieces/"
 SALT_BYTES: Final = 32
 
 STATUSES: Final = ("open", "judging", "won", "not_won", "not_shown")
 """Where an exchange stands: the last three are how it ended."""
 
-STANDINGS: Final = ("sealed", "opened", "disqualified", "set_aside")
+STANDINGS: Final = ("sealed", "opened", "set_aside")
 """Where a submission stands: set aside is one that by now is too large to be judged."""
 
 _MODEL_NAME_BYTES: Final = 64
@@ -65,7 +67,7 @@ _MODEL_NAME_BYTES: Final = 64
 
 def exchange_key(name: str) -> bytes:
     """Return the state key of what an exchange is."""
-    return b"exchange/" + name.encode()
+    return EXCHANGE_PREFIX + name.encode()
 
 
 def exchange_progress_key(name: str) -> bytes:
@@ -181,14 +183,19 @@ class ExchangeProgress:
     winner: AccountId | None = None
 
     @property
+    def status_name(self) -> str:
+        """Return where it stands, one of `STATUSES`."""
+        return STATUSES[self.status]
+
+    @property
     def is_judging(self) -> bool:
         """Whether the test set was shown and models are judged on it."""
-        return STATUSES[self.status] == "judging"
+        return self.status_name == "judging"
 
     @property
     def is_closed(self) -> bool:
         """Whether all money was paid out."""
-        return STATUSES[self.status] in ("won", "not_won", "not_shown")
+        return self.status_name in ("won", "not_won", "not_shown")
 
     @property
     def next_entry(self) -> int | None:
@@ -274,11 +281,13 @@ class OpenedModel:
     Parameters
     ----------
     name : of the model in the ledger.
-    spec : that it had.
+    version : that was submitted. It is pinned until it was judged or the exchange is closed.
+    spec : of that version.
     digest : of its parameters, 32 bytes.
     """
 
     name: str
+    version: int
     spec: ModelSpec
     digest: bytes
 
@@ -331,7 +340,8 @@ class Submission:
         """Return the canonical bytes."""
         opened: Encodable = None
         if self.opened is not None:
-            opened = [self.opened.name, self.opened.spec.to_fields(), self.opened.digest]
+            each = self.opened
+            opened = [each.name, each.version, each.spec.to_fields(), each.digest]
         return encode(
             (
                 self.commitment,
@@ -371,7 +381,12 @@ def _read_entry(value: Value) -> ExchangeEntry:
 def _read_opened(value: Value) -> OpenedModel | None:
     if value is None:
         return None
-    reader = FieldReader(value, "submission.opened", 3)
+    reader = FieldReader(value, "submission.opened", 4)
     name = reader.text("name", _MODEL_NAME_BYTES)
     check_model_name(name)
-    return OpenedModel(name, decode_spec(reader.value()), reader.bytes("digest", HASH_BYTES))
+    return OpenedModel(
+        name,
+        reader.counter("version"),
+        decode_spec(reader.value()),
+        reader.bytes("digest", HASH_BYTES),
+    )

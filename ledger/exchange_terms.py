@@ -25,6 +25,7 @@ __all__ = [
     "SUBMISSIONS_MAX",
     "ExchangeTerms",
     "Layout",
+    "check_exchange_name",
     "check_exchange_terms",
     "decode_exchange_terms",
     "read_exchange_name",
@@ -148,6 +149,12 @@ def decode_exchange_terms(value: Value) -> ExchangeTerms:
 def read_exchange_name(reader: FieldReader, field: str = "exchange") -> str:
     """Read the name of an exchange; raises ``malformed`` for what cannot be one."""
     name = reader.text(field, _NAME_BYTES)
+    check_exchange_name(name)
+    return name
+
+
+def check_exchange_name(name: str) -> None:
+    """Refuse what cannot name an exchange; raises ``malformed``."""
     if NAME.fullmatch(name) is None:
         raise InvalidInputError(
             "malformed",
@@ -156,7 +163,6 @@ def read_exchange_name(reader: FieldReader, field: str = "exchange") -> str:
             field="exchange.name",
             value=name,
         )
-    return name
 
 
 def check_exchange_terms(terms: ExchangeTerms, *, wait_ms_max: int) -> None:

@@ -175,8 +175,11 @@ class BlockExecution:
         self._open(name)
         return _existing(name, self.models.change(name, tensors))
 
-    def load_version(self, tensors: ModelTensors) -> ModelArrays:
+    def load_version(self, tensors: ModelTensors, *, is_counted: bool = False) -> ModelArrays:
         """Return the arrays of a pinned version."""
+        if is_counted:
+            # No model has a name of upper-case letters or of that length.
+            self._make_room(f"VERSION {tensors.digest.hex()}", tensors.total_bytes)
         return self.models.load_version(tensors)
 
     def replace_model(self, name: str, arrays: ModelArrays) -> None:

@@ -6,11 +6,12 @@ Source: docs/spec/ledger.md §11.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakSet
+
+from ledger.sorted_keys import SortedKeys
 
 __all__ = ["KeyValueReader", "KeyValueStore", "MemoryKeyValueStore", "WriteBatch"]
 
@@ -76,20 +77,17 @@ class KeyValueStore(KeyValueReader, Protocol):
 class _Iteration:
     """An iteration under way over keys and values that nobody changes meanwhile."""
 
-    __slots__ = ("__weakref__", "_keys", "_positions", "_values")
+    __slots__ = ("__weakref__", "_keys", "_values")
 
-    def __init__(
-        self, keys: Sequence[bytes], values: Mapping[bytes, bytes], positions: Iterator[int]
-    ) -> None:
+    def __init__(self, keys: Iterator[bytes], values: Mapping[bytes, bytes]) -> None:
         self._keys = keys
         self._values = values
-        self._positions = positions
 
     def __iter__(self) -> Iterator[Pair]:
         return self
 
     def __next__(self) -> Pair:
-        key = self._keys[next(self._positions)]
+        key = next(self._keys)
         return key, self._values[key]
 
 
@@ -98,8 +96,7 @@ class MemoryKeyValueStore:
 
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
-        self._keys: list[bytes] = []
-        self._is_ordered = True
+        self._keys = SortedKeys()
         self._iterations: WeakSet[_Iteration] = WeakSet()
 
     def get(self, key: bytes) -> bytes | None:
@@ -110,15 +107,7 @@ class MemoryKeyValueStore:
         self, start: bytes | None = None, stop: bytes | None = None, reverse: bool = False
     ) -> Iterator[Pair]:
         """Return the pairs with start ≤ key < stop, as they are now, ascending unless `reverse`."""
-        keys = self._keys
-        if not self._is_ordered:
-            # Appended keys form a second run, which a merge sort joins in linear time.
-            keys.sort()
-            self._is_ordered = True
-        low = 0 if start is None else bisect_left(keys, start)
-        high = len(keys) if stop is None else bisect_left(keys, stop)
-        positions = range(high - 1, low - 1, -1) if reverse else range(low, high)
-        iteration = _Iteration(keys, self._values, iter(positions))
+        iteration = _Iteration(self._keys.iterate(start, stop, reverse=reverse), self._values)
         self._iterations.add(iteration)
         return iteration
 
@@ -128,24 +117,22 @@ class MemoryKeyValueStore:
         if self._iterations:
             # Those under way keep what they started with.
             self._values = dict(self._values)
-            self._keys = list(self._keys)
+            self._keys = self._keys.copy()
             self._iterations.clear()
         values = self._values
-        gone = {key for key in deletes if values.pop(key, None) is not None}
-        if gone:
-            self._keys = [key for key in self._keys if key not in gone]
-        new_keys = [key for key, _ in puts if key not in values]
-        if new_keys:
-            self._keys.extend(new_keys)
-            self._is_ordered = False
-        values.update(puts)
+        for key in deletes:
+            if values.pop(key, None) is not None:
+                self._keys.remove(key)
+        for key, value in puts:
+            if key not in values:
+                self._keys.add(key)
+            values[key] = value
 
     def snapshot(self) -> MemoryKeyValueStore:
         """Return an independent copy."""
         copy = MemoryKeyValueStore()
         copy._values = dict(self._values)
-        copy._keys = list(self._keys)
-        copy._is_ordered = self._is_ordered
+        copy._keys = self._keys.copy()
         return copy
 
     def close(self) -> None:

@@ -37,8 +37,10 @@ __all__ = [
     "decode_best_window",
     "decode_pinned_version",
     "move_alias",
+    "pin_version",
     "pinned_version_key",
     "read_aliases",
+    "release_version",
     "watch_best",
 ]
 
@@ -129,7 +131,7 @@ class PinnedVersion:
 
     Parameters
     ----------
-    references : how many aliases and windows hold it.
+    references : how many aliases, windows and submissions to exchanges hold it.
     spec : of the model when the version was made; it may have grown since.
     tensors : its parameters by their chunks.
     """
@@ -146,7 +148,7 @@ class PinnedVersion:
 def decode_pinned_version(data: bytes) -> PinnedVersion:
     """Return the pinned version whose canonical bytes are `data`; raises as `read_record`."""
     reader = read_record(data, "pinned", 3)
-    references = reader.integer("references", 1, ALIASES_MAX + 2)
+    references = reader.integer("references", 1, COUNTER_MAX)
     spec = decode_spec(reader.value())
     tensors = reader.bytes("tensors", bytes_max=_TENSORS_BYTES_MAX)
     return PinnedVersion(references, spec, decode_model_tensors(tensors))
@@ -215,11 +217,39 @@ def move_alias(
     aliases = read_aliases(state, name)
     before = aliases.get(alias)
     if pinned is not None:
-        _pin(state, name, pinned)
+        pin_version(state, name, pinned)
     if before is not None:
-        _release(state, name, before)
+        release_version(state, name, before)
     version = None if pinned is None else pinned.tensors.version
     state.put(aliases_key(name), aliases.put(alias, version))
+
+
+def pin_version(state: VersionState, name: str, pinned: PinnedVersion) -> None:
+    """Keep a version for somebody who will call `release_version` exactly once.
+
+    Parameters
+    ----------
+    pinned : the version with any count of references; its chunks must be stored by now.
+    """
+    key = pinned_version_key(name, pinned.tensors.version)
+    known = state.get(key, decode_pinned_version)
+    held = replace(pinned, references=1) if known is None else _count(known, 1)
+    state.put(key, held)
+
+
+def release_version(state: VersionState, name: str, version: int) -> None:
+    """Let go of a version that was pinned.
+
+    Raises
+    ------
+    InvariantViolationError
+        If nobody has pinned it: it was released twice.
+    """
+    key = pinned_version_key(name, version)
+    known = state.get(key, decode_pinned_version)
+    if known is None:
+        raise InvariantViolationError(f"version {version} of {name} is released twice")
+    state.put(key, None if known.references == 1 else _count(known, -1))
 
 
 def watch_best(
@@ -242,7 +272,7 @@ def watch_best(
         if held is None:
             raise InvariantViolationError(f"version {window.version} of {name} is not pinned")
         move_alias(state, name, BEST, held)
-    _release(state, name, window.version)
+    release_version(state, name, window.version)
     _begin_window(state, name, progress, current, best)
 
 
@@ -253,24 +283,9 @@ def _begin_window(
     current: PinnedVersion,
     best: tuple[int, int],
 ) -> None:
-    _pin(state, name, current)
+    pin_version(state, name, current)
     window = BestWindow(current.tensors.version, progress.correct, progress.judged, *best)
     state.put(best_window_key(name), window)
-
-
-def _pin(state: VersionState, name: str, pinned: PinnedVersion) -> None:
-    key = pinned_version_key(name, pinned.tensors.version)
-    known = state.get(key, decode_pinned_version)
-    held = replace(pinned, references=1) if known is None else _count(known, 1)
-    state.put(key, held)
-
-
-def _release(state: VersionState, name: str, version: int) -> None:
-    key = pinned_version_key(name, version)
-    known = state.get(key, decode_pinned_version)
-    if known is None:
-        raise InvariantViolationError(f"version {version} of {name} is released twice")
-    state.put(key, None if known.references == 1 else _count(known, -1))
 
 
 def _count(pinned: PinnedVersion, change: int) -> PinnedVersion:

@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
+from node.cli_agents import agents
 from node.cli_campaigns import campaign_commands
+from node.cli_exchange import exchange_commands
 from node.cli_governance import (
     invite_commands,
     join,
@@ -50,6 +52,7 @@ transaction_commands = typer.Typer(help="Look at transactions.", no_args_is_help
 application.add_typer(keys_commands, name="keys")
 application.add_typer(model_commands, name="model")
 application.add_typer(campaign_commands, name="campaign")
+application.add_typer(exchange_commands, name="exchange")
 application.add_typer(transaction_commands, name="tx")
 application.add_typer(invite_commands, name="invite")
 application.add_typer(proposal_commands, name="proposal")
@@ -58,6 +61,7 @@ application.add_typer(member_commands, name="member")
 application.add_typer(config_commands, name="config")
 application.add_typer(snapshot_commands, name="snapshot")
 application.command("join")(join)
+application.command("agents")(agents)
 
 
 @application.command()

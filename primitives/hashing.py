@@ -56,6 +56,7 @@ class Tag(StrEnum):
     DRAW = "quorate/draw"
     PERMUTATION = "quorate/permutation"
     SEALED_MODEL = "quorate/sealed-model"
+    SAMPLE = "quorate/sample"
 
 
 def tagged_hash(tag: Tag, data: bytes) -> bytes:

@@ -91,6 +91,8 @@ def audit_campaign(campaign: CampaignRecord, seed: bytes | None = None) -> Campa
     elif campaign.phase == "not_revealed":
         shares = share_equally(terms.bounty, count)
         expected = _Expected(tuple(terms.stake + share for share in shares), *unpaid, 0)
+    elif campaign.phase == "aborted":
+        expected = _Expected((terms.stake,) * count, *unpaid, terms.bounty)
     else:
         settlement, mistake = _settle(campaign, terms)
         if settlement is None:

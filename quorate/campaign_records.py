@@ -71,7 +71,7 @@ class CampaignRecord:
     rule : by which contributions are valued.
     bounty, stake : to be won, and what goes with each contribution.
     phase : ``draw``, ``participation``, ``reveal``, ``evaluation``, ``learning``; ``settled``,
-        ``withheld``, ``not_revealed`` or ``empty`` once it is closed.
+        ``withheld``, ``not_revealed``, ``empty`` or ``aborted`` once it is closed.
     is_open : whether it still binds the model.
     next_action : what it waits for: ``wait_for_draw``, ``show_drawn_piece``, ``contribute``,
         ``show_pieces``, ``advance`` or ``none``.

@@ -29,6 +29,7 @@ from quorate.bodies import Incentive, ModelDefinition, Policies
 from quorate.campaigns import Campaigns
 from quorate.connection import Connection
 from quorate.errors import NotFinalError, NotFoundError, TransactionFailedError
+from quorate.exchanges import Exchanges
 from quorate.governance import Governance
 from quorate.lifecycle import Lifecycle
 from quorate.records import (
@@ -121,6 +122,13 @@ class Client:
             self._list,
         )
         """Prediction markets and contribution pay."""
+        self.exchanges = Exchanges(
+            self._connection,
+            self._get_sender,
+            lambda kind, body, data: self._submit(kind, body, data=data, wait=True),
+            self.model,
+        )
+        """Bounties for the best model."""
 
     def __enter__(self) -> Self:
         return self

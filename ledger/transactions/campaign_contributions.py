@@ -10,22 +10,42 @@ from typing import Final
 
 from incentives.book import Book
 from incentives.valuation_registry import VALUATION_RULES
-from ledger.campaign_costs import check_item_fits, compute_batch_units, compute_start_units
+from ledger.campaign_costs import (
+    check_item_fits,
+    compute_batch_units,
+    compute_collecting_units,
+    compute_settle_units,
+)
 from ledger.campaign_records import Campaign, CampaignEntry, campaign_key, find_open_campaign
+from ledger.campaign_samples import (
+    CampaignSamples,
+    campaign_samples_key,
+    count_duplicates,
+    decode_campaign_samples,
+    fingerprint_samples,
+)
 from ledger.contribution_records import Contribution, contribution_key
 from ledger.errors import TransactionFailedError
 from ledger.karma import count_sponsored
+from ledger.members import find_member
 from ledger.model_records import LOSS_SUM_MAX, Model, model_progress_key
 from ledger.model_tally import model_tally_key, read_tally
+from ledger.schema import StateReader
 from ledger.transactions.contributed_batches import count_entries, count_judged
 from ledger.transactions.kind import ExecutionContext
 from ledger.transactions.model_access import get_progress
 from ml_runtime.evaluation import Evaluation, evaluate
 from ml_runtime.registry import get_family
 from ml_runtime.samples import Batch, sample_count
+from primitives.accounts import AccountId
 from primitives.codec import Encodable
 
-__all__ = ["contribute_to_campaign", "is_for_campaigns", "refuse_open_campaign"]
+__all__ = [
+    "compute_contribution_units",
+    "contribute_to_campaign",
+    "is_for_campaigns",
+    "refuse_open_campaign",
+]
 
 _MECHANISMS: Final = frozenset(rule.mechanism for rule in VALUATION_RULES)
 
@@ -33,6 +53,14 @@ _MECHANISMS: Final = frozenset(rule.mechanism for rule in VALUATION_RULES)
 def is_for_campaigns(model: Model) -> bool:
     """Say whether a model takes contributions in campaigns alone."""
     return model.description.terms.mechanism in _MECHANISMS
+
+
+def compute_contribution_units(state: StateReader, model: Model, samples: int) -> int:
+    """Return what a contribution costs on top of its judgement because a campaign collects it."""
+    if not is_for_campaigns(model):
+        return 0
+    campaign = find_open_campaign(state, model.description.name)
+    return 0 if campaign is None else compute_collecting_units(campaign, samples)
 
 
 def refuse_open_campaign(context: ExecutionContext, model: str) -> None:
@@ -61,14 +89,18 @@ def contribute_to_campaign(
     Raises
     ------
     TransactionFailedError
-        ``no_campaign``, ``insufficient_deposit``, ``insufficient_balance`` or
-        ``evaluation_too_large``.
+        ``no_campaign``, ``own_campaign``, ``insufficient_deposit``, ``evaluation_too_large``,
+        ``duplicate_samples`` or ``insufficient_balance``.
     """
     name, spec = model.description.name, model.description.spec
     campaign = find_open_campaign(context, name)
     if campaign is None or campaign.phase != "participation":
         raise TransactionFailedError(
             "no_campaign", f"model {name!r} takes contributions while a campaign collects them"
+        )
+    if _belongs_together(context, context.sender, campaign.provider):
+        raise TransactionFailedError(
+            "own_campaign", "who knows the hidden test data cannot contribute to be paid by it"
         )
     stake = campaign.terms.valuation.stake
     if stake > max_deposit:
@@ -84,9 +116,13 @@ def contribute_to_campaign(
         samples=sample_count(batch.samples),
         entries=count_entries(batch.samples),
     )
+    samples = fingerprint_samples(batch)
+    earlier = campaign
     campaign = replace(campaign, entries=(*campaign.entries, entry))
     _check_fits(context, model, campaign, entry)
+    _check_new(context, name, earlier, samples)
     _hold_stake(context, model, stake, entry.samples)
+    context.put(campaign_samples_key(name, entry.sequence), samples)
     if len(campaign.entries) == campaign.terms.contributions_max:
         campaign = replace(campaign, phase="reveal", phase_ms=context.timestamp_ms)
     context.put(campaign_key(name, campaign.number), campaign)
@@ -111,7 +147,33 @@ def _check_fits(
     """Check that valuing the campaign with this contribution stays possible."""
     spec = model.description.spec
     units = compute_batch_units(spec, entry.samples, entry.entries)
-    check_item_fits(spec, context.parameters, max(units, compute_start_units(spec, campaign)))
+    units = max(units, compute_settle_units(spec, campaign))
+    check_item_fits(spec, context.parameters, campaign, units)
+
+
+def _belongs_together(context: ExecutionContext, one: AccountId, other: AccountId) -> bool:
+    """Say whether two accounts are the same or known to act for the same member."""
+    if one == other:
+        return True
+    member, another = find_member(context, one), find_member(context, other)
+    return member is not None and another is not None and member.account == another.account
+
+
+def _check_new(
+    context: ExecutionContext, model: str, campaign: Campaign, samples: CampaignSamples
+) -> None:
+    """Check that the campaign holds none of the samples yet, and that each is there once."""
+    known = (
+        context.get(campaign_samples_key(model, entry.sequence), decode_campaign_samples)
+        for entry in campaign.entries
+    )
+    found = count_duplicates(samples, (each for each in known if each is not None))
+    if found:
+        raise TransactionFailedError(
+            "duplicate_samples",
+            f"{found} samples, each with its target, are in the campaign already or twice in the"
+            " batch; none may be",
+        )
 
 
 def _put_on_record(

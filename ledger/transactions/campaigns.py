@@ -10,13 +10,19 @@ from typing import Final
 
 from incentives.valuation_registry import get_valuation_rule
 from ledger.campaign_costs import (
-    UNITS_PER_PAYOUT,
     check_item_fits,
-    compute_advance_units,
     compute_batch_units,
+    compute_due_units,
+    compute_record_units,
+    is_out_of_reach,
 )
 from ledger.campaign_evaluation import SCRATCH_BYTES_MAX
-from ledger.campaign_payments import close_empty, close_not_revealed, close_withheld
+from ledger.campaign_payments import (
+    close_empty,
+    close_not_revealed,
+    close_withheld,
+    forget_samples,
+)
 from ledger.campaign_records import (
     METRICS,
     Campaign,
@@ -187,12 +193,9 @@ class OpenCampaignKind:
         require_owner(context, model)
         refuse_open_campaign(context, body.model)
         _check_suits(model, body.terms)
-        check_item_fits(model.description.spec, context.parameters, 0)
         known = context.get(campaign_count_key(body.model), decode_campaign_count)
         number = 0 if known is None else known.count
         draw_height = context.height + context.parameters.unfinal_blocks_max
-        context.hold(context.sender, body.terms.valuation.bounty)
-        request_draw(context, draw_height)
         campaign = Campaign(
             transaction_id=context.transaction_id,
             number=number,
@@ -204,6 +207,9 @@ class OpenCampaignKind:
             phase_ms=context.timestamp_ms,
             pieces=HiddenPieces(tuple(HiddenPiece(each) for each in body.pieces)),
         )
+        check_item_fits(model.description.spec, context.parameters, campaign, 0)
+        context.hold(context.sender, body.terms.valuation.bounty)
+        request_draw(context, draw_height)
         context.put(campaign_key(body.model, number), campaign)
         context.put(campaign_count_key(body.model), CampaignCount(number + 1))
         return [number, draw_height]
@@ -244,9 +250,10 @@ class ShowPieceKind:
         batch = decode_batch(transaction.payload.data, samples_max=limit)
         transaction.memo[BATCH_MEMO] = batch
 
-    def cost(self, _state: StateReader, _transaction: Transaction, _body: ShowPiece) -> int:
-        """Return 0: a piece is looked through once, which its bytes' own units cover."""
-        return 0
+    def cost(self, state: StateReader, _transaction: Transaction, body: ShowPiece) -> int:
+        """Return what writing the record costs; the piece's own bytes are metered anyway."""
+        campaign = find_open_campaign(state, body.model)
+        return 0 if campaign is None else compute_record_units(campaign)
 
     def apply(
         self, context: ExecutionContext, transaction: Transaction, body: ShowPiece
@@ -279,7 +286,8 @@ class ShowPieceKind:
         batch = fit_batch(model.description, batch_of(context, transaction))
         samples, entries = sample_count(batch.samples), count_entries(batch.samples)
         spec = model.description.spec
-        check_item_fits(spec, context.parameters, compute_batch_units(spec, samples, entries))
+        units = compute_batch_units(spec, samples, entries)
+        check_item_fits(spec, context.parameters, campaign, units)
         pieces = campaign.pieces.show(body.piece, context.transaction_id, samples, entries)
         campaign = replace(campaign, pieces=pieces)
         if campaign.phase == "draw":
@@ -316,9 +324,7 @@ class AdvanceCampaignKind:
         model = state.get(model_key(body.model), decode_model)
         if campaign is None or model is None:
             return 0
-        if campaign.phase in ("evaluation", "learning"):
-            return compute_advance_units(model.description.spec, campaign, body.items)
-        return UNITS_PER_PAYOUT * (len(campaign.entries) + 1)
+        return compute_due_units(state, model.description.spec, campaign, body.items)
 
     def apply(
         self, context: ExecutionContext, _transaction: Transaction, body: AdvanceCampaign
@@ -326,8 +332,12 @@ class AdvanceCampaignKind:
         """Do what is due; fails with ``unknown_model``, ``no_campaign`` or ``not_due``."""
         model = get_model(context, body.model)
         campaign = _get_open(context, body.model)
-        if campaign.phase in ("evaluation", "learning"):
-            campaign, done = CampaignWork(context, model, campaign).perform(body.items)
+        if campaign.is_worked_on:
+            work = CampaignWork(context, model, campaign)
+            if is_out_of_reach(model.description.spec, context.parameters, campaign):
+                campaign, done = work.give_up(), 0
+            else:
+                campaign, done = work.perform(body.items)
             return [campaign.number, campaign.phase, done]
         if campaign.phase == "draw":
             _require_due(context, _get_show_deadline(context, campaign))
@@ -337,6 +347,7 @@ class AdvanceCampaignKind:
         else:
             _require_due(context, _get_reveal_deadline(campaign))
             campaign = close_not_revealed(context, campaign)
+            forget_samples(context, body.model, campaign)
         context.put(campaign_key(body.model, campaign.number), campaign)
         return [campaign.number, campaign.phase, 0]
 

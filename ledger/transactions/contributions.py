@@ -50,7 +50,11 @@ from ledger.model_tally import (
 from ledger.parameters import Parameters
 from ledger.schema import AMOUNT_MAX, StateReader
 from ledger.transaction import Transaction
-from ledger.transactions.campaign_contributions import contribute_to_campaign, is_for_campaigns
+from ledger.transactions.campaign_contributions import (
+    compute_contribution_units,
+    contribute_to_campaign,
+    is_for_campaigns,
+)
 from ledger.transactions.contributed_batches import (
     BATCH_MEMO,
     batch_of,
@@ -212,6 +216,7 @@ class ContributeKind:
         entries = transaction.payload_bytes // 8
         family = get_family(spec.family)
         units = family.cost(spec, body.samples, entries)
+        units += compute_contribution_units(state, model, body.samples)
         if model.description.policies.detector:
             # A drift may have all parameters read, written, or computed from their sums once more.
             units += family.cost(spec, 1, spec.feature_count)

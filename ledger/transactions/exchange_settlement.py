@@ -6,7 +6,10 @@ When nothing is left to do, or somebody let a time pass, it pays all that is hel
 
 Invariants: (X1) an exchange holds its bounty and one stake for each submission until it is closed,
 and nothing after; (X2) it can always be closed: what cannot be judged any more is set aside, and
-one item fits into any block that has room for its model. Source: docs/spec/ledger.md §7.32.
+one item fits into any block that has room for its model; (X3) a model is pinned from its opening
+until it was judged or set aside, or until an exchange closes in which nothing was judged: what
+becomes of the model meanwhile does not matter, and every pin is released once.
+Source: docs/spec/ledger.md §7.32.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from ledger.exchange_judging import (
 )
 from ledger.exchange_records import (
     STATUSES,
+    Exchange,
     ExchangeProgress,
     OpenedModel,
     Submission,
@@ -34,8 +38,7 @@ from ledger.exchange_records import (
 )
 from ledger.exchange_terms import read_exchange_name
 from ledger.hidden_pieces import HiddenPiece
-from ledger.model_records import decode_model, model_key
-from ledger.model_tensors import decode_model_tensors, tensors_key
+from ledger.model_versions import decode_pinned_version, pinned_version_key, release_version
 from ledger.parameters import Parameters, decode_parameters
 from ledger.schema import CHAIN_PARAMETERS, StateReader
 from ledger.transaction import Transaction
@@ -55,7 +58,7 @@ from primitives.codec import Encodable, Value
 from primitives.errors import InvariantViolationError
 from primitives.fields import FieldReader
 
-__all__ = ["ADVANCE_EXCHANGE", "ITEMS_MAX", "AdvanceExchange"]
+__all__ = ["ADVANCE_EXCHANGE", "ITEMS_MAX", "AdvanceExchange", "compute_settlement"]
 
 ITEMS_MAX: Final = 1_024
 
@@ -104,9 +107,11 @@ class AdvanceExchangeKind:
         parameters = state.get(CHAIN_PARAMETERS, decode_parameters)
         if found is None or parameters is None or found.progress.is_closed:
             return 0
-        units = compute_settling_units(parameters, len(found.progress.entries))
+        entries = found.progress.entries
         if not found.progress.is_judging:
-            return units
+            pinned = sum(entry.loading_units for entry in entries)
+            return compute_settling_units(parameters, len(entries), pinned)
+        units = compute_settling_units(parameters, len(entries))
         pieces = len(found.pieces.hidden.pieces)
         budget = compute_item_budget(parameters)
         return units + plan_judging(found.progress, pieces, body.items, budget).units
@@ -135,7 +140,28 @@ class AdvanceExchangeKind:
         else:
             progress = _settle(context, found, is_shown=_find_due(context, found))
         put_progress(context, body.exchange, progress)
-        return [STATUSES[progress.status], items, progress.winner]
+        return [progress.status_name, items, progress.winner]
+
+
+def compute_settlement(
+    found: ExchangeState, submissions: Sequence[Submission], *, is_shown: bool
+) -> Settlement:
+    """Return who gets what, also once it was paid: it follows from the records.
+
+    Parameters
+    ----------
+    submissions : in the order of the entries.
+    is_shown : whether the organiser is without fault.
+    """
+    exchange = found.exchange
+    offer = exchange.terms.offer
+    entries = [
+        _to_entry(exchange, entry.account, submission)
+        for entry, submission in zip(found.progress.entries, submissions, strict=True)
+    ]
+    if is_shown:
+        return settle_judged(offer, exchange.organiser, entries, found.pieces.samples)
+    return settle_unshown(offer, exchange.organiser, entries)
 
 
 def _judge(
@@ -156,9 +182,10 @@ def _judge(
                 raise
             break
         context.put(submission_key(found.name, account), judged)
-        is_judged = judged.standing_name == "opened"
-        done += span.count if is_judged else 0
-        progress = _move_cursor(progress, span, len(pieces), is_over=not is_judged)
+        done += span.count
+        progress = _move_cursor(progress, span, len(pieces))
+        if progress.entry > span.entry:
+            _release_model(context, judged)
     return progress, done
 
 
@@ -166,14 +193,14 @@ def _judge_span(
     context: ExecutionContext, submission: Submission, pieces: Sequence[HiddenPiece]
 ) -> Submission:
     """Return a submission after some more pieces; fails with ``models_full``."""
-    opened = submission.opened
-    if opened is None:
-        raise InvariantViolationError("a submission is to be judged that was not opened")
     if not pieces:
         return submission.move_to("set_aside")
-    if not _is_unchanged(context, opened):
-        return submission.move_to("disqualified")
-    arrays = context.read_model(opened.name, before_block=True)
+    opened = _get_opened(submission)
+    key = pinned_version_key(opened.name, opened.version)
+    pinned = context.get(key, decode_pinned_version)
+    if pinned is None:
+        raise InvariantViolationError(f"version {opened.version} of {opened.name} is not pinned")
+    arrays = context.load_version(pinned.tensors, is_counted=True)
     for piece in pieces:
         submission = _judge_piece(context, opened, arrays, submission, piece)
     return submission
@@ -196,21 +223,23 @@ def _judge_piece(
     return submission.add(sample_count(batch.samples), result.correct, result.loss)
 
 
-def _is_unchanged(context: ExecutionContext, opened: OpenedModel) -> bool:
-    """Return whether a model, as it was before this block, still is the one that was opened."""
-    model = context.get(model_key(opened.name), decode_model, before_block=True)
-    tensors = context.get(tensors_key(opened.name), decode_model_tensors, before_block=True)
-    if model is None or tensors is None:
-        return False
-    return model.description.spec == opened.spec and tensors.digest == opened.digest
+def _get_opened(submission: Submission) -> OpenedModel:
+    """Return the model of a submission that was opened."""
+    if submission.opened is None:
+        raise InvariantViolationError("a submission counts as opened and names no model")
+    return submission.opened
 
 
-def _move_cursor(
-    progress: ExchangeProgress, span: Span, pieces: int, *, is_over: bool
-) -> ExchangeProgress:
-    """Return the progress after a span; `is_over` if its submission needs no more pieces."""
+def _release_model(context: ExecutionContext, submission: Submission) -> None:
+    """Let go of the version that a submission pinned when it was opened (X3)."""
+    opened = _get_opened(submission)
+    release_version(context, opened.name, opened.version)
+
+
+def _move_cursor(progress: ExchangeProgress, span: Span, pieces: int) -> ExchangeProgress:
+    """Return the progress after a span; one without pieces ends its submission."""
     after = span.first + span.count
-    if is_over or after == pieces:
+    if span.count == 0 or after == pieces:
         return replace(progress, entry=span.entry + 1, piece=0)
     return replace(progress, entry=span.entry, piece=after)
 
@@ -236,16 +265,17 @@ def _find_due(context: ExecutionContext, found: ExchangeState) -> bool:
 
 def _settle(context: ExecutionContext, found: ExchangeState, *, is_shown: bool) -> ExchangeProgress:
     """Pay all that is held; return the progress of the closed exchange."""
-    exchange, progress = found.exchange, found.progress
-    offer = exchange.terms.offer
-    entries = [_to_entry(context, found, each.account) for each in progress.entries]
+    offer, progress = found.exchange.terms.offer, found.progress
+    submissions = [get_submission(context, found.name, each.account) for each in progress.entries]
+    settlement = compute_settlement(found, submissions, is_shown=is_shown)
+    status = "not_shown"
     if is_shown:
-        settlement = settle_judged(offer, exchange.organiser, entries, found.pieces.samples)
         status = "not_won" if settlement.winner is None else "won"
-    else:
-        settlement = settle_unshown(offer, exchange.organiser, entries)
-        status = "not_shown"
-    _pay(context, offer.bounty + offer.stake * len(entries), settlement)
+    for submission in submissions:
+        # While models are judged each is let go of in its turn.
+        if submission.opened is not None and not progress.is_judging:
+            _release_model(context, submission)
+    _pay(context, offer.bounty + offer.stake * len(submissions), settlement)
     winner = settlement.winner
     return replace(
         progress,
@@ -254,14 +284,13 @@ def _settle(context: ExecutionContext, found: ExchangeState, *, is_shown: bool) 
     )
 
 
-def _to_entry(context: ExecutionContext, found: ExchangeState, account: AccountId) -> Entry:
+def _to_entry(exchange: Exchange, account: AccountId, submission: Submission) -> Entry:
     """Return what the rules of paying need to know of a submission."""
-    submission = get_submission(context, found.name, account)
     measure = None
     if submission.standing_name == "opened":
-        is_counted = found.exchange.terms.offer.metric == "accuracy"
+        is_counted = exchange.terms.offer.metric == "accuracy"
         measure = submission.correct if is_counted else -submission.loss
-    return Entry(account, submission.standing_name in ("opened", "set_aside"), measure)
+    return Entry(account, submission.opened is not None, measure)
 
 
 def _pay(context: ExecutionContext, held: int, settlement: Settlement) -> None:

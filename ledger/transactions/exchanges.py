@@ -11,12 +11,7 @@ from typing import Final
 
 from ledger.contribution_records import SAMPLES_MAX
 from ledger.errors import TransactionFailedError
-from ledger.exchange_judging import (
-    UNITS_PER_NUMBER,
-    compute_item_budget,
-    compute_item_units,
-    compute_loading_units,
-)
+from ledger.exchange_judging import UNITS_PER_NUMBER, weigh_model
 from ledger.exchange_records import (
     SALT_BYTES,
     STATUSES,
@@ -36,13 +31,18 @@ from ledger.exchange_records import (
 )
 from ledger.exchange_terms import (
     ExchangeTerms,
-    Layout,
     check_exchange_terms,
     decode_exchange_terms,
     read_exchange_name,
 )
 from ledger.hidden_pieces import PIECES_MAX, read_commitments
 from ledger.model_records import decode_model, model_key
+from ledger.model_versions import (
+    PinnedVersion,
+    decode_pinned_version,
+    pin_version,
+    pinned_version_key,
+)
 from ledger.parameters import Parameters
 from ledger.schema import AMOUNT_MAX, StateReader
 from ledger.transaction import Transaction
@@ -126,15 +126,24 @@ class SubmitModel:
 
 @dataclass(frozen=True, slots=True)
 class RevealModel:
-    """Say which model was submitted."""
+    """Say which model was submitted.
+
+    Parameters
+    ----------
+    exchange : its name.
+    model : its name.
+    version : the one in force, or one that has an alias: others may have trained the model since.
+    salt : of the commitment, `SALT_BYTES`.
+    """
 
     exchange: str
     model: str
+    version: int
     salt: bytes
 
     def to_fields(self) -> list[Encodable]:
         """Return the body of the envelope."""
-        return [self.exchange, self.model, self.salt]
+        return [self.exchange, self.model, self.version, self.salt]
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +255,7 @@ class SubmitModelKind:
 
 
 class RevealModelKind:
-    """Opens a submission: from now on everybody sees which model it was."""
+    """Opens a submission, and pins the model until it was judged: it may learn on meanwhile."""
 
     code: Final = 31
     name: Final = "reveal_model"
@@ -255,9 +264,12 @@ class RevealModelKind:
 
     def decode_body(self, value: list[Value]) -> RevealModel:
         """Return the body; raises `InvalidInputError`."""
-        reader = FieldReader(value, self.name, 3)
+        reader = FieldReader(value, self.name, 4)
         body = RevealModel(
-            read_exchange_name(reader), read_model_name(reader), reader.bytes("salt", SALT_BYTES)
+            read_exchange_name(reader),
+            read_model_name(reader),
+            reader.counter("version"),
+            reader.bytes("salt", SALT_BYTES),
         )
         reader.end()
         return body
@@ -294,8 +306,10 @@ class RevealModelKind:
             )
         submission = get_submission(context, body.exchange, context.sender)
         _check_reveal_time(context, found, submission)
-        opened = _open_commitment(context, body, submission)
-        entry = _weigh(context, found.exchange.terms, opened.spec)
+        pinned = _open_commitment(context, body, submission)
+        entry = _weigh(context, found.exchange.terms, pinned.spec)
+        pin_version(context, body.model, pinned)
+        opened = OpenedModel(body.model, body.version, pinned.spec, pinned.tensors.digest)
         context.put(
             submission_key(body.exchange, context.sender),
             replace(submission, opened=opened).move_to("opened"),
@@ -431,52 +445,46 @@ def _check_reveal_time(
 
 def _open_commitment(
     context: ExecutionContext, body: RevealModel, submission: Submission
-) -> OpenedModel:
-    """Return the model that the sender's commitment stands for, as it was before this block."""
+) -> PinnedVersion:
+    """Return the version that the sender's commitment stands for."""
     require_owner(context, get_model(context, body.model))
-    model, tensors = get_version_before(context, body.model)
-    spec, digest = model.description.spec, tensors.digest
-    if commit_to_model(body.salt, context.sender, spec, digest) != submission.commitment:
+    held = _find_version(context, body)
+    digest = held.tensors.digest
+    if commit_to_model(body.salt, context.sender, held.spec, digest) != submission.commitment:
         raise TransactionFailedError(
             "wrong_commitment",
-            f"{submission.commitment.hex()} is no commitment of the sender to model"
-            f" {body.model!r} with parameters {digest.hex()} and this salt",
+            f"{submission.commitment.hex()} is no commitment of the sender to version"
+            f" {body.version} of model {body.model!r} with parameters {digest.hex()} and this salt",
         )
-    return OpenedModel(body.model, spec, digest)
+    return held
+
+
+def _find_version(context: ExecutionContext, body: RevealModel) -> PinnedVersion:
+    """Return a version as it was before this block, or as it is pinned.
+
+    Unlike for aliases it does not matter whether the model grew in this very block.
+    """
+    model, current = get_version_before(context, body.model)
+    if current.version == body.version:
+        return PinnedVersion(1, model.description.spec, current)
+    key = pinned_version_key(body.model, body.version)
+    pinned = context.get(key, decode_pinned_version)
+    if pinned is None:
+        raise TransactionFailedError(
+            "version_not_held",
+            f"only the version in force, {current.version}, and versions that have an alias can be"
+            f" opened, not {body.version}",
+        )
+    return pinned
 
 
 def _weigh(context: ExecutionContext, terms: ExchangeTerms, spec: ModelSpec) -> ExchangeEntry:
     """Return what judging a model takes; fails if it does not fit the exchange or a block."""
-    _check_fit(terms.layout, spec)
-    units, loading = compute_item_units(terms, spec), compute_loading_units(spec)
-    budget = compute_item_budget(context.parameters)
-    if units + loading > budget:
-        raise TransactionFailedError(
-            "evaluation_too_large",
-            f"judging the model on the largest piece needs {units + loading} compute units, above"
-            f" the limit {budget}",
-        )
+    try:
+        units, loading = weigh_model(terms, spec, context.parameters)
+    except InvalidInputError as error:
+        raise TransactionFailedError(error.code, error.message) from error
     return ExchangeEntry(context.sender, units, loading)
-
-
-def _check_fit(layout: Layout, spec: ModelSpec) -> None:
-    """Fail with ``model_does_not_fit`` unless a model takes every sample of a layout."""
-    family = get_family(spec.family)
-    wanted = (layout.task, layout.class_count, layout.samples, layout.feature_count)
-    given = (family.task(spec), spec.class_count, spec.layout, spec.feature_count)
-    names = ("task", "class_count", "layout", "feature_count")
-    for name, value, limit in zip(names, given, wanted, strict=True):
-        if value != limit:
-            raise TransactionFailedError(
-                "model_does_not_fit", f"the exchange is for {name} {limit}, the model's is {value}"
-            )
-    low, high = family.feature_range(spec)
-    if layout.feature_low < low or layout.feature_high > high:
-        raise TransactionFailedError(
-            "model_does_not_fit",
-            f"features lie in [{layout.feature_low}, {layout.feature_high}], the model takes {low}"
-            f" to {high} (in 1/65536)",
-        )
 
 
 def _check_show_time(context: ExecutionContext, found: ExchangeState, piece: int) -> None:

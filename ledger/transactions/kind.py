@@ -180,11 +180,19 @@ class ExecutionContext(StateReader, Protocol):
         """
         ...
 
-    def load_version(self, tensors: ModelTensors) -> ModelArrays:
+    def load_version(self, tensors: ModelTensors, *, is_counted: bool = False) -> ModelArrays:
         """Return the arrays of a version whose descriptor the state holds; they are the caller's.
+
+        Parameters
+        ----------
+        tensors : the descriptor.
+        is_counted : towards what a block may hold, each set of parameters once. It is not for who
+            gives the arrays to a model, which counts them, and where nothing may fail any more.
 
         Raises
         ------
+        TransactionFailedError
+            ``models_full``, before anything was done, if it is counted.
         CorruptStateError
             If a chunk is missing, which stops the node.
         """

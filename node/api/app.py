@@ -20,6 +20,7 @@ from node.api import (
     routes_consensus,
     routes_contributions,
     routes_downloads,
+    routes_exchanges,
     routes_families,
     routes_governance,
     routes_metrics,
@@ -47,7 +48,13 @@ HEIGHT_HEADER = "Block-Height"
 HEALTH_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/v2/health/live", "/v2/health/ready"})
 """Load balancers ask these with HEAD; the answer is that to GET without its body."""
 
-STATE_PATHS = ("/api/v1/accounts/", "/api/v1/blocks", "/api/v1/campaigns", "/api/v1/models")
+STATE_PATHS = (
+    "/api/v1/accounts/",
+    "/api/v1/blocks",
+    "/api/v1/campaigns",
+    "/api/v1/exchanges",
+    "/api/v1/models",
+)
 """What is read below these is a function of the last final block."""
 
 _DESCRIPTION = """\
@@ -95,6 +102,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_families,
         routes_contributions,
         routes_campaigns,
+        routes_exchanges,
     ):
         app.include_router(routes.router)
     app.add_middleware(_HeadOfHealth)

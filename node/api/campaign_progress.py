@@ -18,8 +18,11 @@ from ledger.campaign_records import Campaign
 __all__ = ["ItemCount", "count_items"]
 
 EFFORT_MAX: Final = 1_000_000
-"""Steps of a rule's arithmetic that an answer may cost, a second at worst: above, only the chain
-that is worked on is counted exactly."""
+"""Steps of a rule's arithmetic that an answer may cost, a second at worst: what would take more is
+guessed."""
+
+ITEMS_OF_END: Final = 2
+"""The start that finds no further chain, and settling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +66,32 @@ class _Counter:
         self._case: Case = campaign.to_case()
         self._rule: ValuationRule = get_valuation_rule(campaign.terms.rule)
         self._pieces = len(campaign.scoring_pieces)
-        effort = self._rule.compute_effort(self._case) * (len(history) + 1)
-        self._is_cheap = effort <= EFFORT_MAX
+        self._effort_left = EFFORT_MAX
 
     def count_learning(self) -> ItemCount:
-        """Count when the rule has settled, and kept contributions are left to be learnt."""
+        """Count when everybody was paid, and kept contributions are left to be learnt."""
         campaign, chains = self._campaign, len(self._history)
-        settled = self._count_past() + 1
+        settled = self._count_past() + ITEMS_OF_END
         kept = sum(outcome.kept for outcome in campaign.outcomes)
         return ItemCount(settled + campaign.evaluation.place, settled + kept, chains)
 
     def count_evaluation(self) -> ItemCount:
         """Count while chains are measured."""
-        evaluation = self._campaign.evaluation
+        evaluation, chain = self._campaign.evaluation, self._campaign.evaluation.chain
         done, history = self._count_past(), self._history
-        left = 0
-        if evaluation.chain is not None:
-            chain, step = evaluation.chain, evaluation.step
+        # The start that finds no chain, settling, and learning all contributions.
+        left = ITEMS_OF_END + len(self._campaign.entries)
+        if chain is not None and not chain.steps:
+            return ItemCount(done + 1, done + left, len(history))
+        if chain is not None:
+            step = evaluation.step
             whole = self._count_steps(chain, len(chain.steps))
             worked = self._count_steps(chain, step) + evaluation.place + evaluation.piece
-            done, left = done + worked, whole - worked
+            done, left = done + worked, left + whole - worked
             known = evaluation.measures[-1] if evaluation.measures else self._before
             guessed = (*evaluation.measures, *[known] * (len(chain.steps) - step))
             history = (*history, guessed)
-        # The start that settles, and learning all contributions.
-        left += self._count_future(history) + 1 + len(self._campaign.entries)
+        left += self._count_future(history)
         return ItemCount(done, done + left, len(self._history))
 
     @property
@@ -97,27 +101,27 @@ class _Counter:
     def _count_past(self) -> int:
         items = 0
         for number, measures in enumerate(self._history):
-            chain = (
-                self._rule.next_chain(self._case, self._history[:number])
-                if (self._is_cheap)
-                else None
-            )
+            chain = self._ask(self._history[:number])
             if chain is None:
-                everything = 1 + len(self._campaign.entries) + self._pieces * len(measures)
-                items += everything
+                # Too dear to be asked for: no chain trains more than everything.
+                items += 1 + len(self._campaign.entries) + self._pieces * len(measures)
             else:
                 items += self._count_steps(chain, len(measures))
         return items
 
     def _count_future(self, history: History) -> int:
         items = 0
-        while self._is_cheap:
-            chain = self._rule.next_chain(self._case, history)
-            if chain is None:
-                break
+        while (chain := self._ask(history)) is not None:
             items += self._count_steps(chain, len(chain.steps))
             history = (*history, (self._before,) * len(chain.steps))
         return items
+
+    def _ask(self, history: History) -> Chain | None:
+        """Return the chain that follows a history; None also if that would take too long."""
+        self._effort_left -= self._rule.compute_effort(self._case)
+        if self._effort_left < 0:
+            return None
+        return self._rule.next_chain(self._case, history)
 
     def _count_steps(self, chain: Chain, steps: int) -> int:
         """Return the items of a chain's beginning: its start, and trainings and measures."""

@@ -56,7 +56,7 @@ class CampaignSummary(BaseModel):
     is_open: bool
     phase: str = Field(
         description="draw, participation, reveal, evaluation or learning; settled, withheld,"
-        " not_revealed or empty once it is closed."
+        " not_revealed, empty or aborted once it is closed."
     )
     phase_sentence: str = Field(description="What this phase is, for people.")
     phase_since: str = Field(description="When it began, RFC 3339, UTC.")

@@ -23,6 +23,7 @@ PHASE_SENTENCES: Final = {
     "withheld": "The provider did not show the drawn piece in time: a tenth of the bounty burnt.",
     "not_revealed": "The provider kept test data back: contributors share the bounty.",
     "empty": "Nobody contributed, and the bounty went back to the provider.",
+    "aborted": "Limits became too low to value anything: everybody has the own money back.",
 }
 
 

@@ -47,6 +47,7 @@ STATUS_OF_CODE: dict[str, HTTPStatus] = {
     "unknown_block": HTTPStatus.NOT_FOUND,
     "unknown_campaign": HTTPStatus.NOT_FOUND,
     "unknown_contribution": HTTPStatus.NOT_FOUND,
+    "unknown_exchange": HTTPStatus.NOT_FOUND,
     "unknown_height": HTTPStatus.NOT_FOUND,
     "pruned": HTTPStatus.GONE,
     "unknown_model": HTTPStatus.NOT_FOUND,

@@ -6,7 +6,11 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
 
-from ledger.campaign_costs import ENVELOPE_UNITS_MAX, compute_advance_units
+from ledger.campaign_costs import (
+    ENVELOPE_UNITS_MAX,
+    compute_advance_units,
+    compute_record_units,
+)
 from ledger.campaign_evaluation import MeasureLog, decode_measure_log, measure_log_key
 from ledger.campaign_records import (
     CAMPAIGN_PREFIX,
@@ -171,10 +175,11 @@ def _read_draw(ledger: LedgerReader, campaign: Campaign) -> Draw | None:
 def _fit_items(spec: ModelSpec, campaign: Campaign, parameters: Parameters) -> int:
     """Return the most items whose cost fits into one transaction; at least one is tried."""
     quota = min(parameters.compute_units_per_account_max, parameters.compute_units_per_block_max)
+    quota -= ENVELOPE_UNITS_MAX + compute_record_units(campaign)
     fits, too_many = 1, ITEMS_MAX + 1
     while too_many - fits > 1:
         middle = (fits + too_many) // 2
-        if compute_advance_units(spec, campaign, middle) + ENVELOPE_UNITS_MAX <= quota:
+        if compute_advance_units(spec, campaign, middle) <= quota:
             fits = middle
         else:
             too_many = middle

@@ -26,9 +26,10 @@ AMOUNT_FIELDS = frozenset(
     {
         "amount",
         "bounty",
-        "max_deposit",
         "deposit",
         "deposit_per_sample",
+        "max_deposit",
+        "max_stake",
         "paid",
         "shares",
         "stake",

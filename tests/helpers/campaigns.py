@@ -118,6 +118,7 @@ class CampaignWorld:
         self.owner, self.alice, self.bob, self.carol, *self.others = self.network.accounts
         self.now_ms = self.chain.tip_header.timestamp_ms
         self.salts = 0
+        self.samples = 0
         self.pieces = [
             Payload(make_salt(1_000 + number), encode_samples(*piece, kind=targets))
             for number, piece in enumerate(pieces)
@@ -216,12 +217,20 @@ class CampaignWorld:
         *,
         max_deposit: int = 10**9,
         sponsor: TestAccount | None = None,
+        verbatim: bool = False,
         **kind: Any,
     ) -> Receipt:
+        """Contribute; unless `verbatim`, samples are made to differ by less than models notice."""
         self.salts += 1
+        if not verbatim:
+            features = [self._make_new(sample) for sample in features]
         payload = Payload(make_salt(self.salts), encode_samples(features, targets, **kind))
         body = Contribute(MODEL, max_deposit, len(targets)).to_fields()
         return self.send(sender, "contribute", body, payload, sponsor=sponsor)
+
+    def _make_new(self, sample: Sequence[int]) -> list[int]:
+        self.samples += 1
+        return [sample[0] + self.samples, *sample[1:]]
 
     def advance(
         self, items: int = 256, *, after_ms: int = 1, sender: TestAccount | None = None
@@ -307,3 +316,8 @@ class CampaignWorld:
         )
         assert on_model.parts == overall.parts
         return to_points(on_model.parts), on_model.valid
+
+
+def has_fingerprints(world: CampaignWorld) -> bool:
+    """Say whether the state knows samples of any campaign."""
+    return bool(world.chain.store.scan(b"campaign_samples/", limit=1))

@@ -20,8 +20,10 @@ from ledger.exchange_records import (
     submission_key,
 )
 from ledger.exchange_terms import ExchangeTerms, Layout
+from ledger.model_policies import DEFAULT_POLICIES, ModelPolicies
 from ledger.model_records import ModelDescription, decode_model, model_key
 from ledger.model_tensors import decode_model_tensors, tensors_key
+from ledger.model_versions import PINNED_PREFIX, decode_pinned_version, pinned_version_key
 from ledger.parameters import Parameters
 from ledger.payload import Payload
 from ledger.receipt import Receipt
@@ -114,7 +116,9 @@ class Fair:
         data: tuple[list[list[int]], list[int]],
         spec: ModelSpec = SPEC,
         kind: Any = "labels",
+        *,
         times: int = 1,
+        policies: ModelPolicies = DEFAULT_POLICIES,
     ) -> None:
         """Create a model and teach it."""
         description = ModelDescription(
@@ -126,6 +130,7 @@ class Fair:
             terms=Terms("points", 0, 0, 0, 0),
             licence="CC0-1.0",
             guidelines="",
+            policies=policies,
         )
         assert self.send(owner, "create_model", CreateModel(description)).code == "ok"
         for _ in range(times):
@@ -162,8 +167,17 @@ class Fair:
         body = SubmitModel(self.terms.name, self.seal(account, model), max_stake)
         return self.send(account, "submit_model", body, after_ms=after_ms)
 
-    def reveal(self, account: TestAccount, model: str, *, after_ms: int = 1) -> Receipt:
-        body = RevealModel(self.terms.name, model, salt_of(model))
+    def version(self, model: str) -> int:
+        """Return the number of a model's version in force; 0 if there is no such model."""
+        tensors = self.chain.store.read(tensors_key(model), decode_model_tensors)
+        return 0 if tensors is None else tensors.version
+
+    def reveal(
+        self, account: TestAccount, model: str, *, version: int | None = None, after_ms: int = 1
+    ) -> Receipt:
+        """Open what an account submitted, by the version in force unless told otherwise."""
+        number = self.version(model) if version is None else version
+        body = RevealModel(self.terms.name, model, number, salt_of(model))
         return self.send(account, "reveal_model", body, after_ms=after_ms)
 
     def show(self, piece: int, *, after_ms: int = 1, sender: TestAccount = HOST) -> Receipt:
@@ -179,6 +193,16 @@ class Fair:
     ) -> Receipt:
         body = AdvanceExchange(self.terms.name, items)
         return self.send(sender, "advance_exchange", body, after_ms=after_ms)
+
+    def references(self, model: str, version: int) -> int:
+        """Return how often a version is pinned."""
+        found = self.chain.store.read(pinned_version_key(model, version), decode_pinned_version)
+        return 0 if found is None else found.references
+
+    def pins(self) -> dict[bytes, int]:
+        """Return how often each version of all models is pinned, those by windows among them."""
+        found = self.chain.store.scan(PINNED_PREFIX, limit=10_000)
+        return {key: decode_pinned_version(value).references for key, value in found}
 
     @property
     def progress(self) -> ExchangeProgress:

@@ -4,72 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from incentives.terms import Terms
 from ledger.contribution_records import contribution_key, decode_contribution
-from ledger.model_records import ModelDescription, decode_model_progress, model_progress_key
+from ledger.model_records import decode_model_progress, model_progress_key
+from ledger.stake_records import UNBONDING_PREFIX
 from ledger.transactions.accounts import Transfer
 from ledger.transactions.contributions import Claim, Contribute, Judgement
-from ledger.transactions.models import CreateModel
-from ml_runtime.encoders import ScaleEncoder
-from ml_runtime.fixed_point import ONE
-from ml_runtime.samples import DenseSamples, encode_batch
-from ml_runtime.spec import make_spec
+from ledger.transactions.evidence import ReportEvidence
+from ledger.transactions.staking import SetCommission, Stake, Unstake, WithdrawStake
+from ledger.transactions.support import CollectSupport, SupportModel
+from primitives.accounts import ACCOUNT_ID_BYTES, AccountId
+from tests.helpers.evidence import make_evidence
 from tests.helpers.ledger import TestAccount
 from tests.helpers.money import MoneyWorld, Order
+from tests.helpers.money_games import CAMPAIGNS, ENTRIES, play_campaign, play_exchange
+from tests.helpers.money_models import MODELS, WILD, create_models, make_batch
 
-__all__ = ["DEEDS", "MODELS", "Deed", "create_models", "draw_orders", "make_batch"]
+__all__ = ["DEEDS", "Deed", "draw_orders", "prepare"]
 
 Deed = Callable[[MoneyWorld], Order | None]
 """Draws an order, or None if there is nothing to be done."""
 
-MODELS = {
-    "points": Terms("points", 0, 0, 20_000, 60_000),
-    "deposits": Terms("deposit_refund_take", 50, 5_000, 30_000, 120_000),
-    "karma": Terms(
-        "deposit_refund_take",
-        200,
-        1_000,
-        10_000,
-        40_000,
-        sponsored_samples_max=20,
-        karma_price=100,
-        karma_percent_max=60,
-        karma_half_life_ms=600_000,
-        voluntary_fee=500,
-    ),
-    "free": Terms("deposit_refund_take", 0, 0, 0, 0),
-}
-FEATURES = 4
-CLASSES = 3
 SAMPLES_MAX = 6
-WILD = (0, 1, 2**31, 2**62, 2**63 - 1)
-"""Amounts at which sums overflow if somebody forgot to look."""
+EPOCH_BYTES = 8
 
 
-def create_models(world: MoneyWorld, terms: dict[str, Terms]) -> None:
-    """Let the first of the people create a model for each kind of terms."""
-    orders = [
-        Order(world.people[0], "create_model", CreateModel(_describe(name, each)).to_fields())
-        for name, each in terms.items()
-    ]
-    codes = [receipt.code for receipt in world.run_block(orders)]
-    assert codes == ["ok"] * len(terms), codes
-
-
-def make_batch(world: MoneyWorld, count: int) -> bytes:
-    """Return samples of classes that lie apart, with a wrong label now and then."""
-    rows, labels = [], []
-    for _ in range(count):
-        label = world.random.randrange(CLASSES)
-        row = [ONE * (4 if place == label else 0) for place in range(FEATURES)]
-        row[-1] = world.random.randrange(-ONE, ONE)
-        rows.append(row)
-        is_wrong = world.random.random() < 0.25
-        labels.append((label + is_wrong) % CLASSES)
-    samples = DenseSamples(np.array(rows, dtype=np.int64))
-    return encode_batch(samples, np.array(labels, dtype=np.int64))
+def prepare(world: MoneyWorld) -> None:
+    """Create all models."""
+    create_models(world, world.people[0], {**MODELS, **CAMPAIGNS})
+    for owner, name in zip(world.people[1:], ENTRIES, strict=False):
+        create_models(world, owner, {name: MODELS["points"]})
 
 
 def transfer(world: MoneyWorld) -> Order:
@@ -80,10 +43,10 @@ def transfer(world: MoneyWorld) -> Order:
 
 def contribute(world: MoneyWorld) -> Order:
     """Send samples, at times with a sponsor or with too small a deposit."""
-    model = world.random.choice(list(MODELS))
+    model = world.random.choice([*MODELS, *MODELS, world.random.choice(ENTRIES)])
     count = world.random.randint(1, SAMPLES_MAX)
     deposit = world.random.choice((10**9, 10**9, 10**9, 1_000, *WILD))
-    body = Contribute(model, deposit, count)
+    body = Contribute(model, deposit, count, world.random.choice((0, 0, 4, 100)))
     payload = world.make_payload(make_batch(world, count))
     sender, sponsor = world.random.sample(world.people, 2)
     is_sponsored = world.random.random() < 0.2
@@ -99,7 +62,9 @@ def judge(world: MoneyWorld) -> Order | None:
     kind = world.random.choice(("refund", "report"))
     is_right = (kind == "refund") == (world.random.random() < 0.9)
     sender = contributor if is_right else _pick(world)
-    samples = tuple(sorted(world.random.sample(range(SAMPLES_MAX), world.random.randrange(3))))
+    samples = tuple(
+        sorted(world.random.sample(range(SAMPLES_MAX), world.random.choice((0, 0, 0, 2))))
+    )
     return Order(sender, kind, Judgement(model, sequence, samples).to_fields())
 
 
@@ -112,11 +77,74 @@ def claim(world: MoneyWorld) -> Order | None:
     return Order(_pick(world), "claim", Claim(model, sequence).to_fields())
 
 
+def stake(world: MoneyWorld) -> Order:
+    """Stake on a validator, or on somebody who is none."""
+    on = _pick(world) if world.random.random() < 0.1 else world.random.choice(world.validators)
+    amount = max(1, world.random.choice((_amount(world), world.random.randrange(1, 50))))
+    return Order(_pick(world), "stake", Stake(on.id, amount).to_fields())
+
+
+def unstake(world: MoneyWorld) -> Order:
+    """Take a part of a stake back, or more than there is, or all."""
+    validator = world.random.choice(world.validators)
+    shares = world.random.choice((None, 1, world.random.randrange(1, 5_000), WILD[-1]))
+    return Order(_pick(world), "unstake", Unstake(validator.id, shares).to_fields())
+
+
+def withdraw(world: MoneyWorld) -> Order | None:
+    """Ask for what somebody took back, at times too early, again or in another's name."""
+    leaving = [key[len(UNBONDING_PREFIX) :] for key, _ in world.scan(UNBONDING_PREFIX)]
+    if not leaving:
+        return None
+    # The oldest of some, so that more than a few have waited long enough.
+    chosen = min(world.random.choices(leaving, k=4), key=lambda key: key[-EPOCH_BYTES:])
+    owners = {person.id: person for person in world.people}
+    is_own = world.random.random() < 0.9
+    sender = owners[AccountId(chosen[:ACCOUNT_ID_BYTES])] if is_own else _pick(world)
+    validator = AccountId(chosen[ACCOUNT_ID_BYTES:-EPOCH_BYTES])
+    body = WithdrawStake(validator, int.from_bytes(chosen[-EPOCH_BYTES:], "big"))
+    return Order(sender, "withdraw_stake", body.to_fields())
+
+
+def set_commission(world: MoneyWorld) -> Order:
+    """Ask for another share of the delegators' rewards, as a validator or not."""
+    sender = _pick(world) if world.random.random() < 0.1 else world.random.choice(world.validators)
+    body = SetCommission(world.random.choice((0, 500, 10_000)))
+    return Order(sender, "set_commission", body.to_fields())
+
+
+def support(world: MoneyWorld) -> Order:
+    """Pay a voluntary fee, or collect one's part."""
+    model, sender = world.random.choice(list(MODELS)), _pick(world)
+    if world.random.random() < 0.5:
+        return Order(sender, "collect_support", CollectSupport(model).to_fields())
+    body = SupportModel(model, max(1, _amount(world)))
+    return Order(sender, "support_model", body.to_fields())
+
+
+def give_evidence(world: MoneyWorld) -> Order | None:
+    """Show that the fourth validator contradicted itself, once in a while."""
+    if world.random.random() > 0.05:
+        return None
+    height = world.chain.store.tip().height
+    epoch = max(0, world.parameters.epoch_of(height) - world.random.randrange(3))
+    evidence = make_evidence(world.chain, epoch=epoch)
+    return Order(_pick(world), "report_evidence", ReportEvidence(evidence).to_fields())
+
+
 DEEDS: Sequence[tuple[int, Deed]] = (
-    (15, transfer),
-    (35, contribute),
-    (40, judge),
-    (10, claim),
+    (10, transfer),
+    (22, contribute),
+    (25, judge),
+    (6, claim),
+    (8, stake),
+    (5, unstake),
+    (5, withdraw),
+    (1, set_commission),
+    (4, support),
+    (1, give_evidence),
+    (9, play_campaign),
+    (4, play_exchange),
 )
 """How often, of all, and what."""
 
@@ -131,19 +159,6 @@ def draw_orders(world: MoneyWorld, count: int) -> list[Order]:
         if order is not None:
             orders.append(order)
     return orders
-
-
-def _describe(name: str, terms: Terms) -> ModelDescription:
-    return ModelDescription(
-        name=name,
-        description="",
-        spec=make_spec("nearest_centroid", "dense", FEATURES, CLASSES),
-        class_names=("red", "green", "blue"),
-        encoder=ScaleEncoder(),
-        terms=terms,
-        licence="CC0-1.0",
-        guidelines="",
-    )
 
 
 def _pick(world: MoneyWorld) -> TestAccount:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import permutations
 from math import factorial
+from statistics import correlation
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from incentives import contribution_pay
 from incentives.contribution_pay import EXACT_PLAYERS_MAX, LeaveOneOut, Shapley
 from incentives.shapley import (
     draw_order,
@@ -181,14 +183,58 @@ def test_sampled_values_of_additive_contributions_are_exact() -> None:
 
     settlement, history = play(Shapley(), case, utility)
     assert settlement.values == tuple(range(12))
-    assert len(history) == 2 + 2 * 2
     assert history[:2] == [(20,), (86,)]
+    # Two pairs of walks through eleven coalitions each; nobody and everybody are known.
+    assert len(history) == 2 + 2 * 2 * 11
     # A pair is an order and its reverse.
-    chain = Shapley().next_chain(case, tuple(history[:2]))
-    back = Shapley().next_chain(case, tuple(history[:3]))
-    assert chain is not None
-    assert back is not None
-    assert chain.steps == back.steps[::-1]
+    order = draw_order(SEED, 0, 12)
+    first = [Shapley().next_chain(case, tuple(history[: 2 + step])) for step in (0, 1, 11, 12)]
+    coalitions = [order[:1], order[:2], order[:-2:-1], order[:-3:-1]]
+    assert [chain and chain.steps for chain in first] == [
+        (tuple(sorted(each)),) for each in coalitions
+    ]
+
+
+def test_walks_over_all_orders_come_to_the_exact_values(monkeypatch) -> None:
+    """Learning depends on the order; but a coalition is always trained in the order of time."""
+    monkeypatch.setattr(contribution_pay, "EXACT_PLAYERS_MAX", 3)
+    orders = [order for order in permutations(range(4)) if order < order[::-1]]
+    monkeypatch.setattr(contribution_pay, "draw_order", lambda _seed, number, _: orders[number])
+    utility = make_noise(1_000, 3)
+    terms = ValuationTerms(10_000, 1, budget=12)
+    case = Case((0, 1, 0, 2, 3, 1), 1_000, terms, SEED)
+
+    def worth(coalition: int) -> int:
+        members = members_of(coalition)
+        return utility([place for place, each in enumerate(case.contributors) if each in members])
+
+    settlement, history = play(Shapley(), case, utility)
+    exact = exact_values(4, [worth(coalition) for coalition in range(16)])
+    assert settlement.values == tuple(exact[player] for player in case.contributors)
+    # Each coalition is measured once.
+    assert len(history) == 16
+
+
+def test_sampled_values_go_with_the_exact_ones_where_learning_depends_on_the_order() -> None:
+    """Walks that learned in their own order once came to other values than all coalitions do."""
+
+    def utility(learnt) -> int:
+        found = 0
+        for place in learnt:
+            found = found // 4 + 1_000 * (place * 7 % 10)
+        return found
+
+    exact = exact_values(9, [utility(members_of(each)) for each in range(512)])
+    settlement, _ = play(Shapley(), make_large(9, budget=64), utility)
+    assert correlation(list(exact), list(settlement.values)) >= 0.98
+
+
+def test_more_contributors_are_valued_by_fewer_walks() -> None:
+    case = make_large(256, budget=64)
+    _, history = play(Shapley(), case, len)
+    assert len(history) == 4_080
+    assert Shapley().compute_effort(case) == 4_096 + 256
+    assert Shapley().compute_effort(make_large(32, budget=64)) == 4_096 + 32
 
 
 def test_sampled_values_come_near_the_exact_ones() -> None:
@@ -207,7 +253,7 @@ def test_walk_ends_where_little_is_left_to_gain() -> None:
         return min(8, 2 * len(learnt))
 
     settlement, history = play(Shapley(), case, utility)
-    assert [len(measures) for measures in history] == [1, 1, 3, 3]
+    assert history == [(0,), (8,), (2,), (4,), (6,), (2,), (4,), (6,)]
     assert sum(1 for value in settlement.values if value) == 6
     assert sum(settlement.values) == 6
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from incentives.terms import Terms
+from incentives.valuation import Chain
 from ledger import campaign_work
 from ledger.admission import check_stateless
-from ledger.campaign_costs import compute_advance_units
+from ledger.campaign_costs import (
+    compute_advance_units,
+    compute_batch_units,
+    compute_start_units,
+)
 from ledger.campaign_evaluation import (
     CampaignScratch,
     Evaluation,
@@ -243,7 +247,8 @@ def test_contribution_that_does_not_fit_is_refused() -> None:
 
 def test_contributions_stop_before_their_valuation_would_not_fit_into_a_transaction() -> None:
     world = CampaignWorld(parameters=Parameters(2**20, compute_units_per_account_max=2_000_000))
-    world.open()
+    assert world.open().code == "evaluation_too_large"
+    assert world.open(contributions_max=60).code == "ok"
     world.show_drawn()
     codes = [world.contribute(world.alice, *GOOD).code for _ in range(60)]
     assert set(codes) == {"ok", "evaluation_too_large"}
@@ -261,7 +266,7 @@ def test_piece_that_could_not_be_measured_is_refused() -> None:
         pieces=[piece] * 2,
         parameters=Parameters(unfinal_blocks_max=2, compute_units_per_account_max=2_500_000),
     )
-    assert world.open().code == "ok"
+    assert world.open(contributions_max=1).code == "ok"
     assert world.show_drawn().code == "evaluation_too_large"
 
 
@@ -353,16 +358,41 @@ def test_models_of_other_mechanisms_learn_at_once() -> None:
 
 
 def test_items_beyond_what_is_certain_are_metered_as_the_dearest() -> None:
+    """One in four is a start, since a chain is measured on three pieces; and one settles."""
     world = CampaignWorld("shapley")
     world.collect((world.alice, GOOD), (world.bob, BAD))
     spec = make_spec("nearest_centroid", "dense", 2, 2)
-    first = [compute_advance_units(spec, world.campaign, items) for items in range(1, 6)]
-    assert [b - a for a, b in pairwise(first)] == [first[1] - first[0]] * 4
+    dearest = compute_batch_units(spec, 4, 8)
+    start = compute_start_units(spec, world.campaign)
+    assert start > dearest
+
+    def beyond(certain: int) -> list[int]:
+        found = [compute_advance_units(spec, world.campaign, certain + items) for items in range(9)]
+        return [each - found[0] for each in found]
+
+    expected = [0]
+    for items, starts in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 3), (6, 3), (7, 3), (8, 3)):
+        expected.append(items * dearest + starts * (start - dearest) + 2 * 100_000)
+    assert beyond(1) == expected
     world.advance(2)
-    # In a chain: measures of three pieces are certain, and cost less than a start.
-    later = [compute_advance_units(spec, world.campaign, items) for items in range(1, 5)]
-    assert later[1] - later[0] < first[1] - first[0]
-    assert later[3] - later[2] == first[1] - first[0]
+    # Two measures are left of the first chain.
+    assert beyond(2) == expected
+    certain = [compute_advance_units(spec, world.campaign, items) for items in range(3)]
+    assert certain == [each * dearest + certain[0] for each in range(3)]
+
+
+def test_settling_is_an_item_of_its_own_so_that_starts_do_not_pay_for_it() -> None:
+    world = CampaignWorld("shapley")
+    world.collect((world.alice, GOOD), (world.bob, BAD))
+    spec = make_spec("nearest_centroid", "dense", 2, 2)
+    nothing = compute_advance_units(spec, world.campaign, 0)
+    start = compute_advance_units(spec, world.campaign, 1) - nothing
+    while world.campaign.evaluation.chain != Chain(()):
+        assert not world.campaign.outcomes
+        assert world.advance(1).data[1] == "evaluation"
+    settle = compute_advance_units(spec, world.campaign, 1) - nothing
+    assert settle == start + 2 * 100_000
+    assert world.advance(1).data[1] == "learning"
 
 
 def test_learning_is_metered_to_its_end_and_no_further() -> None:

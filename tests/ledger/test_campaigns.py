@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -9,15 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incentives.accounting import verify_settlement
+from incentives.valuation import Settlement
 from incentives.valuation_registry import VALUATION_RULES, get_valuation_rule
+from ledger.block_models import BlockModels
 from ledger.campaign_costs import compute_advance_units
+from ledger.campaign_payments import pay_settlement
 from ledger.campaign_records import Campaign
 from ledger.contribution_records import contribution_key, decode_contribution
+from ledger.execution import BlockExecution
 from ledger.model_tensors import ORIGINS
+from ledger.parameters import Parameters
 from ledger.schema import CHAIN_SUPPLY, decode_supply
 from ledger.snapshot_export import iterate_payload_ids
+from ledger.state import BlockState
 from ml_runtime.fixed_point import ONE
 from ml_runtime.spec import make_spec
+from primitives.errors import InvariantViolationError
 from tests.helpers.campaigns import (
     BAD,
     GOOD,
@@ -29,7 +37,9 @@ from tests.helpers.campaigns import (
     PIECE,
     WAIT_MS,
     CampaignWorld,
+    has_fingerprints,
 )
+from tests.helpers.ledger import make_header
 
 RULES = [rule.name for rule in VALUATION_RULES]
 START = 1_000_000
@@ -56,8 +66,8 @@ def test_campaign_passes_through_its_phases() -> None:
     for piece in hidden[:-1]:
         assert world.show(piece).data[1] == "reveal"
     assert world.show(hidden[-1]).data[1] == "evaluation"
-    # Start, base on three pieces, train, three pieces again, and settle.
-    assert list(world.advance().data) == [0, "settled", 9]
+    # Start, base on three pieces, train, three pieces again, find nothing more, settle.
+    assert list(world.advance().data) == [0, "settled", 10]
     assert world.campaign.samples == 12
 
 
@@ -358,7 +368,8 @@ def test_money_adds_up_whatever_anybody_tries(data: st.DataObject) -> None:
             case 3:
                 world.show(data.draw(st.integers(0, 1)), sender=sender)
             case 4:
-                world.contribute(sender, *data.draw(st.sampled_from([GOOD, BAD])))
+                samples = data.draw(st.sampled_from([GOOD, BAD]))
+                world.contribute(sender, *samples, verbatim=data.draw(st.booleans()))
             case 5:
                 world.advance(data.draw(st.integers(1, 9)), sender=sender)
             case _:
@@ -373,3 +384,20 @@ def test_money_adds_up_whatever_anybody_tries(data: st.DataObject) -> None:
         works = campaign.phase in ("evaluation", "learning")
         is_begun = campaign.evaluation.chain is not None or bool(world.measures)
         assert world.has_scratch is (works and is_begun)
+        assert has_fingerprints(world) is (bool(campaign.entries) and not is_paid)
+
+
+def test_paying_a_contribution_that_is_not_on_record_stops_the_node() -> None:
+    world = CampaignWorld()
+    world.open()
+    world.show_drawn()
+    world.contribute(world.alice, *GOOD)
+    settlement = Settlement((1_010,), (Fraction(1),), (True,), 0)
+    campaign = replace(world.campaign, entries=(replace(world.campaign.entries[0], sequence=9),))
+    store = world.chain.store
+    models = BlockModels([], store.load_model_state, store.read_chunk)
+    state = BlockState([], store.tip_state)
+    header = make_header(world.chain.network, world.chain.tip_header)
+    context = BlockExecution(header, Parameters(), state, models, lambda _: None)
+    with pytest.raises(InvariantViolationError, match="no contribution 9"):
+        pay_settlement(context, MODEL, campaign, settlement)

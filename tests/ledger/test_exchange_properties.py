@@ -22,6 +22,7 @@ from ledger.exchange_records import (
 from ledger.hidden_pieces import HiddenPiece, HiddenPieces
 from ledger.model_records import LOSS_SUM_MAX
 from ledger.schema import AMOUNT_MAX, CHAIN_SUPPLY, Record, decode_supply
+from ledger.transactions.model_versions import SetAlias
 from primitives.accounts import AccountId
 from primitives.errors import InvalidInputError
 from tests.helpers.exchanges import (
@@ -69,8 +70,8 @@ RECORDS: list[tuple[st.SearchStrategy[Record], Decode]] = [
             Submission,
             HASHES,
             COUNTERS,
-            st.none() | st.builds(OpenedModel, st.just("name"), st.just(SPEC), HASHES),
-            st.integers(0, 3),
+            st.none() | st.builds(OpenedModel, st.just("name"), COUNTERS, st.just(SPEC), HASHES),
+            st.integers(0, 2),
             COUNTERS,
             COUNTERS,
             st.integers(-LOSS_SUM_MAX, LOSS_SUM_MAX),
@@ -112,7 +113,7 @@ def test_loss_is_cut_off_at_its_bound() -> None:
 
 MODELS = {ALICE: GOOD, BOB: MIDDLING, CAROL: BAD}
 ACTORS = tuple(MODELS)
-DEEDS = ("submit", "reveal", "show", "advance", "teach")
+DEEDS = ("submit", "reveal", "show", "advance", "teach", "name")
 PAUSES = (1, LENGTH_MS // 2, LENGTH_MS, WAIT_MS // 2, WAIT_MS)
 
 
@@ -131,13 +132,18 @@ def act(fair: Fair, data: st.DataObject) -> None:
         case "submit":
             fair.submit(actor, name_of(actor), after_ms=after_ms)
         case "reveal":
-            fair.reveal(actor, name_of(actor), after_ms=after_ms)
+            version = data.draw(st.sampled_from([None, 1]))
+            fair.reveal(actor, name_of(actor), version=version, after_ms=after_ms)
         case "show":
             fair.show(data.draw(st.integers(0, 2)), after_ms=after_ms)
         case "advance":
             fair.advance(data.draw(st.integers(1, 4)), after_ms=after_ms)
-        case _:
+        case "teach":
             fair.teach(actor, name_of(actor), GOOD)
+        case _:
+            # An alias that comes and goes pins the same versions.
+            version = data.draw(st.sampled_from([None, 1, fair.version(name_of(actor))]))
+            fair.send(actor, "set_alias", SetAlias(name_of(actor), "kept", version))
 
 
 def check_held(fair: Fair) -> None:
@@ -158,6 +164,7 @@ def start() -> Fair:
 @settings(max_examples=20, deadline=None)
 def test_whatever_the_actors_do_the_money_adds_up_and_comes_out(data: st.DataObject) -> None:
     fair = start()
+    windows = fair.pins()
     for _ in range(data.draw(st.integers(1, 14))):
         act(fair, data)
         check_held(fair)
@@ -169,6 +176,10 @@ def test_whatever_the_actors_do_the_money_adds_up_and_comes_out(data: st.DataObj
         assert fair.advance(1).code == "ok"
         check_held(fair)
     assert fair.progress.is_closed
+    # Nothing that it pinned is left pinned, and aliases still are (X3).
+    for account in ACTORS:
+        fair.send(account, "set_alias", SetAlias(name_of(account), "kept", None))
+    assert fair.pins() == windows
     assert sum(fair.gain(each) for each in (HOST, DAVE, *ACTORS)) == 0
     assert min(fair.chain.account(each.id).balance for each in ACTORS) >= BALANCE - STAKE
 

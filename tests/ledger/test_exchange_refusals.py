@@ -19,6 +19,7 @@ from ledger.exchange_records import (
 )
 from ledger.exchange_terms import Layout, decode_exchange_terms
 from ledger.hidden_pieces import PIECES_MAX
+from ledger.model_versions import pinned_version_key
 from ledger.payload import Payload
 from ledger.receipt import Receipt, ReceiptStatus
 from ledger.transactions.exchange_settlement import ADVANCE_EXCHANGE, AdvanceExchange
@@ -154,8 +155,9 @@ def test_terms_out_of_range_are_refused(changes: dict[str, Any], code: str) -> N
         (SUBMIT_MODEL, SubmitModel("cup", COMMITMENT[1:], 0)),
         (SUBMIT_MODEL, SubmitModel("cup", COMMITMENT, -1)),
         (SUBMIT_MODEL, SubmitModel("-cup", COMMITMENT, 0)),
-        (REVEAL_MODEL, RevealModel("cup", "Upper", COMMITMENT)),
-        (REVEAL_MODEL, RevealModel("cup", "good", COMMITMENT + b"x")),
+        (REVEAL_MODEL, RevealModel("cup", "Upper", 0, COMMITMENT)),
+        (REVEAL_MODEL, RevealModel("cup", "good", -1, COMMITMENT)),
+        (REVEAL_MODEL, RevealModel("cup", "good", 0, COMMITMENT + b"x")),
         (SHOW_EXCHANGE_PIECE, ShowExchangePiece("cup", PIECES_MAX)),
         (ADVANCE_EXCHANGE, AdvanceExchange("cup", 0)),
         (ADVANCE_EXCHANGE, AdvanceExchange("cup", 1_025)),
@@ -242,7 +244,7 @@ def test_copied_commitment_cannot_be_opened() -> None:
     fair.wait(LENGTH_MS)
     assert fair.reveal(ALICE, "good").code == "ok"
     for model in ("copy", "good"):
-        body = RevealModel("cup", model, salt_of("good"))
+        body = RevealModel("cup", model, 1, salt_of("good"))
         code = "wrong_commitment" if model == "copy" else "not_owner"
         assert refused(fair.send(BOB, "reveal_model", body), code)
 
@@ -256,7 +258,8 @@ def test_reveal_is_refused_at_the_wrong_time() -> None:
     assert refused(fair.reveal(CAROL, "good"), "not_submitted")
     assert refused(fair.reveal(ALICE, "nothing"), "unknown_model")
     assert refused(fair.reveal(ALICE, "other"), "not_owner")
-    body = RevealModel("cup", "good", make_salt(1))
+    assert refused(fair.reveal(ALICE, "good", version=2), "version_not_held")
+    body = RevealModel("cup", "good", 1, make_salt(1))
     assert refused(fair.send(ALICE, "reveal_model", body), "wrong_commitment")
     assert fair.reveal(ALICE, "good").code == "ok"
     assert refused(fair.reveal(ALICE, "good"), "already_revealed")
@@ -271,7 +274,7 @@ def test_model_of_this_very_block_cannot_be_opened() -> None:
     nonce = fair.chain.account(ALICE.id).nonce
     network = fair.chain.network
     created = CreateModel(describe("fresh")).to_fields()
-    opened = RevealModel("cup", "fresh", salt_of("fresh")).to_fields()
+    opened = RevealModel("cup", "fresh", 0, salt_of("fresh")).to_fields()
     block = fair.chain.run(
         [
             make_transaction(network, ALICE, "create_model", created, nonce=nonce),
@@ -421,11 +424,13 @@ def test_records_that_contradict_each_other_stop_the_node(monkeypatch: pytest.Mo
         assert fair.chain.run([broken], timestamp_ms=fair.now_ms).receipts[0].code == "ok"
 
     own = submission_key("cup", ALICE.id)
+    pin = pinned_version_key(name_of(ALICE), 1)
     hidden = hide_pieces([make_salt(1), make_salt(2), make_salt(3)])
     for key, record in (
         (own, None),
         (own, Submission(COMMITMENT, 0)),
         (exchange_pieces_key("cup"), hidden),
+        (pin, None),
     ):
         fair = hold_fair({ALICE: GOOD})
         break_by(fair, key, record)
@@ -434,19 +439,3 @@ def test_records_that_contradict_each_other_stop_the_node(monkeypatch: pytest.Mo
     fair = hold_fair({ALICE: GOOD})
     break_by(fair, exchange_progress_key("cup"), None)
     assert refused(fair.advance(), "unknown_exchange")
-
-
-def test_model_without_records_counts_as_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    fair = hold_fair({ALICE: GOOD})
-    probe = install_probe(monkeypatch)
-
-    def forget(context: ExecutionContext) -> list[Encodable]:
-        context.delete(b"model/" + name_of(ALICE).encode())
-        return []
-
-    account = fair.chain.account(DAVE.id)
-    body = probe.add(forget)
-    gone = make_transaction(fair.chain.network, DAVE, PROBE_CODE, body, nonce=account.nonce)
-    fair.now_ms += 1
-    fair.chain.run([gone], timestamp_ms=fair.now_ms)
-    assert list(fair.advance().data) == ["not_won", 0, None]

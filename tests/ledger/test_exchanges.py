@@ -28,7 +28,6 @@ from ledger.exchange_terms import SUBMISSIONS_MAX, Layout
 from ledger.parameters import Parameters
 from ledger.snapshot_export import iterate_payload_ids
 from ledger.transactions import exchange_settlement
-from ledger.transactions.model_versions import RevertModel, SetAlias
 from ml_runtime.fixed_point import ONE
 from ml_runtime.spec import make_spec
 from tests.helpers.exchanges import (
@@ -246,37 +245,6 @@ def test_judging_in_many_blocks_comes_to_the_same_as_in_one(items: int) -> None:
     for account in models:
         assert bit_by_bit.submission(account) == at_once.submission(account)
         assert bit_by_bit.gain(account) == at_once.gain(account)
-
-
-def test_model_that_changed_is_disqualified() -> None:
-    fair = hold_fair({ALICE: MIDDLING, BOB: GOOD, CAROL: BAD})
-    assert fair.teach(BOB, name_of(BOB), ([LOW], [0])).code == "ok"
-    assert list(fair.advance(4).data) == ["judging", 3, None]
-    assert fair.submission(BOB).standing_name == "disqualified"
-    assert list(fair.advance().data) == ["won", 3, ALICE.id]
-    assert [fair.gain(each) for each in (ALICE, BOB, CAROL)] == [BOUNTY + STAKE, -STAKE, 0]
-
-
-def test_model_that_changes_half_way_is_disqualified() -> None:
-    fair = hold_fair({ALICE: GOOD})
-    assert list(fair.advance(2).data) == ["judging", 2, None]
-    fair.teach(ALICE, name_of(ALICE), ([LOW], [0]))
-    assert list(fair.advance().data) == ["not_won", 0, None]
-    assert (fair.gain(HOST), fair.gain(ALICE)) == (STAKE, -STAKE)
-
-
-def test_model_that_went_back_to_what_was_sealed_is_opened() -> None:
-    """What counts are the parameters, whichever number their version has."""
-    fair = Fair()
-    fair.train(ALICE, "one", GOOD)
-    fair.open()
-    fair.submit(ALICE, "one")
-    assert fair.send(ALICE, "set_alias", SetAlias("one", "sealed", 1)).code == "ok"
-    fair.teach(ALICE, "one", GOOD)
-    fair.wait(LENGTH_MS)
-    assert fair.reveal(ALICE, "one").code == "wrong_commitment"
-    assert fair.send(ALICE, "revert_model", RevertModel("one", 1)).code == "ok"
-    assert fair.reveal(ALICE, "one").code == "ok"
 
 
 def test_block_without_room_for_a_model_judges_those_before_it(

@@ -71,10 +71,10 @@ def pass_time(scene: ApiScene, duration_ms: int) -> None:
 
 
 def contribute_good_and_bad(model: str, clients: Sequence[quorate.Client]) -> None:
-    rows, labels = make_rows(40, seed=8)
+    rows, labels = make_rows(60, seed=8)
     clients[0].contribute(model, rows[:20], labels[:20])
-    clients[1].contribute(model, rows[20:], (labels[20:] + 1) % 3)
-    clients[0].contribute(model, rows[20:], labels[20:])
+    clients[1].contribute(model, rows[20:40], (labels[20:40] + 1) % 3)
+    clients[0].contribute(model, rows[40:], labels[40:])
 
 
 def restart(scene: ApiScene) -> None:
@@ -209,8 +209,8 @@ def test_an_evaluation_is_counted_to_its_end(
 
     alice.campaigns.advance("counted", items=1, tell=note)
     # Everybody, then without each of two: three starts, 3 + 1 + 2 trainings, five pieces each time;
-    # then one start that pays, and the contributions that are learnt.
-    assert counts[0] == (0, 3 + 6 + 15 + 1 + 3, "evaluation")
+    # then a start that finds nothing more, settling, and the contributions that are learnt.
+    assert counts[0] == (0, 3 + 6 + 15 + 2 + 3, "evaluation")
     learnt = sum(phase == "learning" for *_, phase in counts)
     assert [done for done, *_ in counts] == list(range(len(counts)))
     assert counts[-1][1] == len(counts)
@@ -288,6 +288,12 @@ def test_an_audit_finds_whatever_is_not_as_the_rule_says(
     assert "no contributions" in find(replace(settled, entries=()))
     assert "the pieces hold 50" in find(change(test_samples=51))
     assert "not the one that was committed to" in find(settled, bytes(32))
+    paid = tuple(
+        replace(each, payout=10, value=Fraction(0), kept=False) for each in settled.entries
+    )
+    aborted = replace(settled, phase="aborted", entries=paid, returned=1_000)
+    assert audit_campaign(aborted).is_right
+    assert "returned is 999, by the rule 1000" in find(replace(aborted, returned=999))
     other = (settled.raw["draw"]["piece"] + 1) % len(PIECES)
     assert "was drawn" in find(change(draw={**settled.raw["draw"], "piece": other}))
 

@@ -24,7 +24,6 @@ from tests.helpers import learning
 from tests.helpers.api import ApiScene, run_api
 from tests.helpers.learning import CLASS_NAMES, connect, make_rows
 
-ROWS, LABELS = make_rows(60)
 MARKET = quorate.Incentive("prediction_market")
 DRAW_BLOCKS = 9
 HOUR_MS = 3_600_000
@@ -75,11 +74,12 @@ def run(scene: ApiScene, keys: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     return call
 
 
-def write_samples(file: Path, shift: int = 0) -> Path:
-    names = np.array(CLASS_NAMES)[(LABELS + shift) % 3]
+def write_samples(file: Path, shift: int = 0, seed: int = 1) -> Path:
+    rows, labels = make_rows(60, seed)
+    names = np.array(CLASS_NAMES)[(labels + shift) % 3]
     lines = [
         ",".join([*(f"{value:.4f}" for value in row), name])
-        for row, name in zip(ROWS, names, strict=True)
+        for row, name in zip(rows, names, strict=True)
     ]
     file.write_text("\n".join(lines) + "\n")
     return file
@@ -95,12 +95,14 @@ def pass_time(scene: ApiScene, duration_ms: int) -> None:
 
 
 def test_a_market_is_run_from_the_shell(run: Run, scene: ApiScene, tmp_path: Path) -> None:
-    good, bad = write_samples(tmp_path / "good.csv"), write_samples(tmp_path / "bad.csv", 1)
+    hidden = write_samples(tmp_path / "hidden.csv")
+    good = write_samples(tmp_path / "good.csv", seed=2)
+    bad = write_samples(tmp_path / "bad.csv", shift=1, seed=3)
     folder = tmp_path / "kept" / "secret"
     assert "no campaign is open" in run("campaign", "list")
     assert "has had no campaign" in run("campaign", "list", "sides")
     run("contribute", "sides", good, key="bob", code=4, says="sides has had no campaign so far")
-    opening = ("campaign", "open", "sides", good, "--folder", folder, "--rule", "market_grouped")
+    opening = ("campaign", "open", "sides", hidden, "--folder", folder, "--rule", "market_grouped")
     opening += ("--bounty", 1_000, "--stake", 10, "--length", "1h", "--reveal-wait", "10m")
     opened = run(*opening, "--pieces", 4)
     (file,) = folder.iterdir()

@@ -1,0 +1,87 @@
+"""The command ``agents``: options and help; what it does is in ``node/commands/agents.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.cli_options import Output
+from node.commands.terminal import OutputFormat, handles_problems
+
+__all__ = ["agents"]
+
+
+@handles_problems
+def agents(
+    *,
+    scenario: Annotated[
+        str | None,
+        typer.Option(help="Start from a scenario with a name: published or crowd."),
+    ] = None,
+    mechanism: Annotated[
+        str | None,
+        typer.Option(help="points or deposit_refund_take; default: deposit_refund_take."),
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Family of models; default: averaged_perceptron.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, words, or a file: .csv (class last) or .npz; default: digits."),
+    ] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Simulated days of contributions; default: 10.")
+    ] = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option("--agents", help="How many of each kind; default: honest=3,label_flipper=1."),
+    ] = None,
+    habit: Annotated[
+        list[str] | None,
+        typer.Option(help="Change a habit of a kind: honest.wait_mean_s=1800. May be repeated."),
+    ] = None,
+    weight: Annotated[
+        int | None, typer.Option(help="Of the price, in thousandths of a coin; default: 167.")
+    ] = None,
+    refund_days: Annotated[
+        float | None, typer.Option(help="Wait until refunds and reports; default: 1.")
+    ] = None,
+    any_days: Annotated[
+        float | None, typer.Option(help="Wait until anybody takes what is left; default: 9.")
+    ] = None,
+    initial: Annotated[
+        float | None,
+        typer.Option(help="Share of the data that the model learnt before; default: 0.08."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides all chance; default: 1.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with pictures to this HTML file.")
+    ] = None,
+    show_kinds: Annotated[
+        bool, typer.Option("--list", help="Show kinds of agents, their habits, and scenarios.")
+    ] = False,
+    output: Output = OutputFormat.TEXT,
+) -> None:
+    """Simulate people who contribute for pay, on the real executor, in this process."""
+    from node.commands.agents import AgentsOptions, list_kinds, run_agents
+
+    if show_kinds:
+        list_kinds(output)
+        return
+    options = AgentsOptions(
+        scenario=scenario,
+        mechanism=mechanism,
+        family=family,
+        data=data,
+        days=days,
+        agents=kinds,
+        habits=tuple(habit or ()),
+        weight=weight,
+        refund_days=refund_days,
+        any_days=any_days,
+        initial=initial,
+        seed=seed,
+    )
+    run_agents(options, report, output)
