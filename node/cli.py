@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from node.cli_agents import agents
+from node.cli_campaigns import campaign_commands
 from node.cli_exchange import exchange_commands
 from node.cli_governance import (
     invite_commands,
@@ -52,6 +53,7 @@ keys_commands = typer.Typer(help="Make and show keys.", no_args_is_help=True)
 transaction_commands = typer.Typer(help="Look at transactions.", no_args_is_help=True)
 application.add_typer(keys_commands, name="keys")
 application.add_typer(model_commands, name="model")
+application.add_typer(campaign_commands, name="campaign")
 application.add_typer(exchange_commands, name="exchange")
 application.add_typer(transaction_commands, name="tx")
 application.add_typer(invite_commands, name="invite")

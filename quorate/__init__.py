@@ -7,6 +7,7 @@
 from primitives.errors import InvalidInputError
 from primitives.keys import PrivateKey
 from quorate.bodies import Incentive, Policies
+from quorate.campaign_records import CampaignSecrets
 from quorate.client import Client
 from quorate.errors import (
     ClientError,
@@ -19,6 +20,7 @@ from quorate.errors import (
 )
 
 __all__ = [
+    "CampaignSecrets",
     "Client",
     "ClientError",
     "Incentive",

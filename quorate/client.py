@@ -26,6 +26,7 @@ from primitives.keys import PrivateKey
 from quorate import bodies
 from quorate.batches import encode_groups, encode_samples, encode_targets, make_tensors
 from quorate.bodies import Incentive, ModelDefinition, Policies
+from quorate.campaigns import Campaigns
 from quorate.connection import Connection
 from quorate.errors import NotFinalError, NotFoundError, TransactionFailedError
 from quorate.exchanges import Exchanges
@@ -60,6 +61,9 @@ OUTPUTS = {
     "outliers": ("score",),
 }
 """What a prediction asks for, by what the model is for."""
+
+CAMPAIGN_MECHANISMS = ("prediction_market", "contribution_pay")
+"""Mechanisms of models that take contributions in campaigns alone, each with the same stake."""
 
 PRICE_PER_WEIGHT_MAX = 3600
 """A sample's price is at most this times the model's weight: right after another update."""
@@ -114,6 +118,13 @@ class Client:
             self.create_model,
         )
         """What the owner of a model does with it."""
+        self.campaigns = Campaigns(
+            self._connection,
+            lambda kind, body, data: self._submit(kind, body, data=data, wait=True),
+            self.lifecycle.make_validation_piece,
+            self._list,
+        )
+        """Prediction markets and contribution pay."""
         self.exchanges = Exchanges(
             self._connection,
             self._get_sender,
@@ -349,7 +360,7 @@ class Client:
             left out for a model of groups or outliers.
         groups : to which of the model's groups each sample belongs, by number or name.
         max_deposit : most that may be held as deposit for all samples together; if left out, the
-            most that the model's terms can ever ask for.
+            most that the model's terms can ever ask for, or the stake of its campaign.
         karma : most points of the own karma on the model to be staked for all samples together, in
             place of a part of the money, as the model's terms allow.
         wait : return only once the model has learnt them.
@@ -401,6 +412,8 @@ class Client:
         sites = None if groups is None else encode_groups(groups, described.groups, count)
         if max_deposit is None:
             max_deposit = described.incentive.weight * PRICE_PER_WEIGHT_MAX * count
+            if described.incentive.mechanism in CAMPAIGN_MECHANISMS:
+                max_deposit = self.campaigns.find_stake(model)
         return [model, max_deposit, count, karma], encode_batch(samples, targets, kind, sites)
 
     def _submit(

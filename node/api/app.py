@@ -16,6 +16,7 @@ from node.api import (
     inference_v2,
     routes_accounts,
     routes_blocks,
+    routes_campaigns,
     routes_consensus,
     routes_contributions,
     routes_downloads,
@@ -52,6 +53,7 @@ HEALTH_PATHS = frozenset({"/livez", "/readyz", "/startupz", "/v2/health/live", "
 STATE_PATHS = (
     "/api/v1/accounts/",
     "/api/v1/blocks",
+    "/api/v1/campaigns",
     "/api/v1/exchanges",
     "/api/v1/leaderboard",
     "/api/v1/models",
@@ -105,6 +107,7 @@ def make_app(service: ApiService) -> FastAPI:
         routes_downloads,
         routes_families,
         routes_contributions,
+        routes_campaigns,
         routes_exchanges,
         routes_stakes,
         routes_recognition,

@@ -45,6 +45,7 @@ STATUS_OF_CODE: dict[str, HTTPStatus] = {
     "not_found": HTTPStatus.NOT_FOUND,
     "unknown_account": HTTPStatus.NOT_FOUND,
     "unknown_block": HTTPStatus.NOT_FOUND,
+    "unknown_campaign": HTTPStatus.NOT_FOUND,
     "unknown_contribution": HTTPStatus.NOT_FOUND,
     "unknown_exchange": HTTPStatus.NOT_FOUND,
     "unknown_height": HTTPStatus.NOT_FOUND,

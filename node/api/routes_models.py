@@ -32,6 +32,7 @@ from ledger.reader import LedgerReader
 from ledger.stored_records import decode_own
 from ml_runtime.registry import get_family
 from node.api.json_codec import format_time
+from node.api.open_campaigns import find_open_number
 from node.api.pages import (
     PAGE_LIMIT_DEFAULT,
     CursorQuery,
@@ -146,6 +147,9 @@ class ModelView(BaseModel):
     policies: PoliciesView
     created_height: int
     created: str = Field(description="RFC 3339, UTC.")
+    open_campaign: int | None = Field(
+        description="Number of the campaign that is open; null if none is."
+    )
     progress: ProgressView
 
 
@@ -320,6 +324,7 @@ def _make_model_view(ledger: LedgerReader, model: Model, height: int) -> ModelVi
         policies=_make_policies_view(description.policies),
         created_height=model.created_height,
         created=format_time(model.created_ms),
+        open_campaign=find_open_number(ledger, description.name, height),
         progress=_make_progress_view(ledger, model, height),
     )
 

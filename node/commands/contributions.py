@@ -19,9 +19,11 @@ from node.commands.tables import (
     read_numbers,
     read_sample_numbers,
 )
-from node.commands.terminal import OutputFormat, fail, print_answer, render_table
+from node.commands.terminal import OutputFormat, fail, print_answer, print_note, render_table
 from node.storage.durable_files import create_private_file
 from primitives.errors import InvalidInputError
+from quorate.client import CAMPAIGN_MECHANISMS, Client
+from quorate.errors import TransactionFailedError
 from quorate.records import Model
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
 
 BATCH_SAMPLES = 256
 """Samples of one transaction; each is judged alone, so the cut does not matter."""
+
+_CAMPAIGN_CODES = frozenset({"no_campaign", "insufficient_deposit"})
 
 
 def contribute_file(
@@ -53,8 +57,10 @@ def contribute_file(
     """
     done = []
     with open_client(url, key) as client:
-        features, labels = read_samples(client.model(model), file)
-        starts = range(0, len(features), BATCH_SAMPLES)
+        described = client.model(model)
+        features, labels = read_samples(described, file)
+        size = _choose_batch_size(client, described)
+        starts = range(0, len(features), size)
         shown = track(
             starts,
             "sending",
@@ -63,15 +69,18 @@ def contribute_file(
             transient=True,
         )
         for start in shown:
-            batch = slice(start, start + BATCH_SAMPLES)
+            batch = slice(start, start + size)
             # Names of classes may look like numbers, so they always go as names.
             given = None if labels is None else labels[batch]
-            staked = _share_karma(karma, start, len(features))
-            done.append(
-                client.contribute(
+            staked = _share_karma(karma, start, size, len(features))
+            try:
+                sent = client.contribute(
                     model, features[batch], given, max_deposit=max_deposit, karma=staked
                 )
-            )
+            except TransactionFailedError as error:
+                _explain(client, model, error)
+                raise
+            done.append(sent)
     rows = [
         [
             each.result["sequence"],
@@ -135,10 +144,33 @@ def ask_sponsor(
     print_answer(answer, text, output)
 
 
-def _share_karma(karma: int, start: int, total: int) -> int:
+def _share_karma(karma: int, start: int, size: int, total: int) -> int:
     """Return the points for the batch that begins at a sample, in proportion to its samples."""
-    stop = min(start + BATCH_SAMPLES, total)
+    stop = min(start + size, total)
     return karma * stop // total - karma * start // total
+
+
+def _choose_batch_size(client: Client, model: Model) -> int:
+    """Return how many samples go into one contribution: in a campaign each costs a stake."""
+    if model.incentive.mechanism not in CAMPAIGN_MECHANISMS:
+        return BATCH_SAMPLES
+    return int(client.status().raw["parameters"]["samples_per_contribution_max"])
+
+
+def _explain(client: Client, model: str, error: TransactionFailedError) -> None:
+    """Say what a campaign asks of contributors when a contribution to one had no effect."""
+    newest = client.campaigns.list(model, 1) if error.code in _CAMPAIGN_CODES else []
+    if error.code == "no_campaign":
+        print_note(
+            f"{model} learns in campaigns: a contribution to one puts in its stake, which comes"
+            " back with what the samples were worth, or less if they did harm."
+        )
+        print_note(newest[0].next_sentence if newest else f"{model} has had no campaign so far.")
+    elif newest and newest[0].is_open:
+        print_note(
+            f"each contribution to campaign {newest[0].number} of {model} puts in a stake"
+            f" of {newest[0].stake}, whatever it holds; --max-deposit must allow for it"
+        )
 
 
 def read_samples(model: Model, file: Path) -> tuple[list[Any], list[Any] | None]:

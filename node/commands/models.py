@@ -88,6 +88,9 @@ def show_model(url: str, name: str, output: OutputFormat) -> None:
         ["accuracy", f"{_show_share(model.accuracy)} before learning"],
     ]
     rows += [[name, sentence] for name, sentence in describe_terms(model.incentive)]
+    if model.raw["open_campaign"] is not None:
+        number = model.raw["open_campaign"]
+        rows.append(["campaign", f"{number} is open; see `quorate campaign show {name}`"])
     text = f"{model.name}\n" + "\n".join(f"  {name:<10} {value}" for name, value in rows)
     counts = [*model.raw["progress"]["by_class"], *model.raw["progress"]["by_group"]]
     if counts:
