@@ -22,7 +22,9 @@ def agents(
     ] = None,
     mechanism: Annotated[
         str | None,
-        typer.Option(help="points or deposit_refund_take; default: deposit_refund_take."),
+        typer.Option(
+            help="points, deposit_refund_take (the default), prediction_market or contribution_pay."
+        ),
     ] = None,
     family: Annotated[
         str | None, typer.Option(help="Family of models; default: averaged_perceptron.")
@@ -55,6 +57,39 @@ def agents(
         float | None,
         typer.Option(help="Share of the data that the model learnt before; default: 0.08."),
     ] = None,
+    voluntary_fee: Annotated[
+        float | None,
+        typer.Option(help="Coins that callers pay now and then for an answer; default: 0."),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="Of campaigns: market_single or market_grouped (the default) for"
+            " prediction_market, shapley (the default) or leave_one_out for contribution_pay."
+        ),
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Markets train and measure again in each pass.")
+    ] = False,
+    bounty: Annotated[
+        float | None,
+        typer.Option(
+            help="Coins promised in each campaign; default: 20,000 in markets, else 1,000."
+        ),
+    ] = None,
+    stake: Annotated[
+        float | None,
+        typer.Option(help="Coins that go with a contribution to a campaign; default: 150."),
+    ] = None,
+    pieces: Annotated[
+        int | None, typer.Option(help="Pieces of hidden test data in each campaign; default: 5.")
+    ] = None,
+    campaigns: Annotated[
+        int | None, typer.Option(help="Campaigns, one after the other; default: 8.")
+    ] = None,
+    campaign_days: Annotated[
+        float | None, typer.Option(help="From one campaign to the next; default: 0.25.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Decides all chance; default: 1.")] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a page with pictures to this HTML file.")
@@ -82,6 +117,14 @@ def agents(
         refund_days=refund_days,
         any_days=any_days,
         initial=initial,
+        voluntary_fee=voluntary_fee,
+        rule=rule,
+        reset=reset,
+        bounty=bounty,
+        stake=stake,
+        pieces=pieces,
+        campaigns=campaigns,
+        campaign_days=campaign_days,
         seed=seed,
     )
     run_agents(options, report, output)

@@ -121,7 +121,11 @@ class SimulatedChain:
         return self._tip.timestamp_ms
 
     def sign(
-        self, holder: Holder, kind: str, body: Sequence[Encodable], data: bytes | None = None
+        self,
+        holder: Holder,
+        kind: str,
+        body: Sequence[Encodable],
+        data: bytes | Payload | None = None,
     ) -> Transaction:
         """Return the next transaction of an account; it has to enter the next block.
 
@@ -130,7 +134,7 @@ class SimulatedChain:
         holder : who signs.
         kind : by name.
         body : its fields.
-        data : the payload, if the kind has one.
+        data : the payload, if the kind has one; salted here unless it is salted already.
         """
         nonce = self._store_nonce(holder.account) + self._nonces[holder.account]
         self._nonces[holder.account] += 1
@@ -144,8 +148,8 @@ class SimulatedChain:
             kind=get_kind(kind).code,
             body=body,
         )
-        payload = None
-        if data is not None:
+        payload = data if isinstance(data, Payload) else None
+        if isinstance(data, bytes):
             salt = sha256(b"%d/%d/%s" % (self._seed, nonce, holder.account)).digest()
             payload = Payload(salt, data)
         return build_transaction(content, [holder.key], payload)

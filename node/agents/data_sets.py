@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples, t
 from node.commands.tables import read_labelled
 from primitives.errors import InvalidInputError
 
-__all__ = ["BUILT_IN", "DataSet", "load_data"]
+__all__ = ["BUILT_IN", "DataSet", "HiddenData", "load_data", "split_held_out"]
 
 BUILT_IN: Final = ("digits", "words")
 """Names that mean no file: 1,797 handwritten digits; generated reviews of 20 words of 1,000."""
@@ -34,6 +34,9 @@ CLASSES_MAX: Final = 100
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 HELD_OUT_MAX: Final = 2_000
 """Samples to measure accuracy on; more would tell little and take long."""
+
+HIDDEN_PARTS: Final = (2, 3)
+"""Of the samples that are held out, this fraction becomes hidden test data of campaigns."""
 
 FEATURE_LIMIT: Final = 8
 """Standardised features are cut off at so many standard deviations."""
@@ -74,6 +77,31 @@ class DataSet:
     labels: Integers
     held_out: Samples
     held_out_labels: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenData:
+    """What contributions to campaigns are valued on; nobody but the provider knows it."""
+
+    samples: Samples
+    labels: Integers
+
+
+def split_held_out(data: DataSet) -> tuple[DataSet, HiddenData]:
+    """Return the data with fewer samples held out, and the others of those.
+
+    So what campaigns are decided by, which is shown in the end, is never what accuracy is measured
+    on.
+    """
+    count = len(data.held_out_labels)
+    cut = count * HIDDEN_PARTS[0] // HIDDEN_PARTS[1]
+    hidden, kept = np.arange(cut), np.arange(cut, count)
+    rest = replace(
+        data,
+        held_out=take_samples(data.held_out, kept),
+        held_out_labels=data.held_out_labels[kept],
+    )
+    return rest, HiddenData(take_samples(data.held_out, hidden), data.held_out_labels[hidden])
 
 
 def load_data(source: str, seed: int) -> DataSet:

@@ -13,6 +13,7 @@ from typing import Final
 from incentives.points import Points
 from ledger.transactions.contributions import Claim, Judgement
 from node.agents.chain import Holder
+from node.agents.owner import Owner, teach_by_contributions
 from node.agents.person import Person, Wish
 from node.agents.world import KnownContribution, World
 
@@ -28,16 +29,28 @@ class Judging:
     Parameters
     ----------
     world : the model and its contributions.
+    owner : of the model; it teaches it first and takes no part after that.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, owner: Owner) -> None:
         self._world = world
+        self._owner = owner
         self._needs_validated = world.terms.mechanism != Points.name
 
     @property
     def settling_ms(self) -> int:
         """How long after the last contribution everything can be paid out."""
         return self._world.terms.any_wait_ms
+
+    def prepare(self, count: int) -> None:
+        """Teach the model the first samples and leave nothing open."""
+        teach_by_contributions(self._owner, self._world, count)
+
+    def begin(self, _start_ms: int) -> None:
+        """Do nothing: people begin by themselves."""
+
+    def act(self, _now_ms: int) -> None:
+        """Do nothing: people settle what there is by themselves."""
 
     def respond(self, person: Person, now_ms: int) -> list[Wish]:
         """Return what an agent sends about open contributions after its turn.

@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from ledger.campaign_records import Campaign
+from node.agents.campaign_rows import CampaignRow, make_campaign_row
+from node.agents.owner import Owner
 from node.agents.person import Person
 from node.agents.settings import DAY_MS, UNITS_PER_COIN, AgentsSettings
+from node.agents.tally import Tally
 from node.agents.world import World
 
-__all__ = ["AgentRow", "Curves", "LedgerSums", "Outcome", "Recorder"]
+__all__ = ["PROVIDER", "AgentRow", "Curves", "LedgerSums", "Outcome", "Recorder"]
 
 MARKS: Final = 160
 """Points of a curve over the days in which people contribute."""
+
+PROVIDER: Final = "provider"
+"""Name of the row of who opens campaigns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +34,12 @@ class AgentRow:
     start, end : its free money before and after.
     percent : end of start, in percent.
     turns, too_dear, no_money : chances to contribute, and those that it let pass for money.
-    samples, validated, reported : sent; found good by refunds; of others, found bad by its reports.
-    deposited, refunded, taken, lost : put in; got back; got of others' deposits; did not get back.
-    karma : points earned.
+    refused : contributions that the ledger refused.
+    samples, validated, reported : sent; found good; of others, found bad by its reports.
+    deposited, refunded, taken, lost : put in; got back; got beyond that, of others' deposits or of
+        a bounty; did not get back. For a provider, what it promised and what returned.
+    supported, collected : paid as voluntary fees, and got of them.
+    karma : points earned, less those lost.
     calls : predictions asked for by a caller.
     """
 
@@ -42,6 +52,7 @@ class AgentRow:
     turns: int
     too_dear: int
     no_money: int
+    refused: int
     samples: int
     validated: int
     reported: int
@@ -49,6 +60,8 @@ class AgentRow:
     refunded: float
     taken: float
     lost: float
+    supported: float
+    collected: float
     karma: int
     calls: int
 
@@ -61,7 +74,8 @@ class Curves:
     ----------
     days : since people began to contribute.
     accuracy : on data that nobody sends, in percent.
-    balances : kind of agents to its mean free money, in percent of what it had at first.
+    balances : kind of agents to its mean free money, in percent of what it had at first; of the
+        provider too, if there is one.
     """
 
     days: tuple[float, ...]
@@ -99,6 +113,8 @@ class Outcome:
     stopped_day, ended_day : when people stopped to contribute, and when all was settled.
     shuffles : how often the samples to learn from were dealt anew.
     rows, curves, ledger : see there.
+    provider : the row of who opened campaigns, or None.
+    campaigns : what became of each.
     """
 
     settings: AgentsSettings
@@ -109,6 +125,8 @@ class Outcome:
     rows: tuple[AgentRow, ...]
     curves: Curves
     ledger: LedgerSums
+    provider: AgentRow | None = None
+    campaigns: tuple[CampaignRow, ...] = ()
 
     def mean_percent(self, kind: str) -> float:
         """Return what agents of a kind have at the end, in percent of what they began with."""
@@ -127,6 +145,8 @@ class Outcome:
             "accuracy": {"first": self.curves.accuracy[0], "last": self.curves.accuracy[-1]},
             "percent": {kind: round(self.mean_percent(kind), 3) for kind in self.settings.agents},
             "agents": [asdict(row) for row in self.rows],
+            "provider": None if self.provider is None else asdict(self.provider),
+            "campaigns": [asdict(row) for row in self.campaigns],
             "curves": asdict(self.curves),
             "ledger": asdict(self.ledger),
         }
@@ -139,11 +159,14 @@ class Recorder:
     ----------
     settings : of the run.
     data_name : of its data set.
+    provider : of campaigns, or None.
     """
 
-    def __init__(self, settings: AgentsSettings, data_name: str) -> None:
+    def __init__(self, settings: AgentsSettings, data_name: str, provider: Owner | None) -> None:
         self._settings = settings
         self._data_name = data_name
+        self._provider = provider
+        self._campaigns: list[CampaignRow] = []
         self._start_ms = 0
         self._stop_ms = 0
         self._end_ms = 0
@@ -152,6 +175,8 @@ class Recorder:
         self._days: list[float] = []
         self._accuracy: list[float] = []
         self._balances: dict[str, list[float]] = {kind: [] for kind in settings.agents}
+        if provider is not None:
+            self._balances[PROVIDER] = []
 
     def begin(self, start_ms: int, stop_ms: int) -> None:
         """Take note of when people begin and stop to contribute."""
@@ -165,6 +190,21 @@ class Recorder:
             self._mark_ms = now_ms - (now_ms - self._start_ms) % step_ms + step_ms
             self._add_point(now_ms, world, people)
 
+    def note_campaign(
+        self, campaign: Campaign, chains: int, world: World, people: Sequence[Person]
+    ) -> None:
+        """Add a campaign that is closed, and a point to the curves; nothing is held then."""
+        now_ms = world.chain.now_ms
+        self._add_point(now_ms, world, people)
+        row = make_campaign_row(
+            campaign,
+            {account: each.kind.name for each in people for account in each.accounts},
+            chains=chains,
+            ended_day=self._day(now_ms),
+            accuracy=self._accuracy[-1],
+        )
+        self._campaigns.append(row)
+
     def note_end(self, now_ms: int, shuffles: int) -> None:
         """Take note of when everything was settled."""
         self._end_ms, self._shuffles = now_ms, shuffles
@@ -174,14 +214,14 @@ class Recorder:
         supply = world.chain.check_conservation()
         self._add_point(self._end_ms, world, people)
         balances = {kind: tuple(values) for kind, values in self._balances.items()}
-        chain = world.chain
+        chain, provider = world.chain, self._provider
         return Outcome(
             settings=self._settings,
             data_name=self._data_name,
             stopped_day=self._day(self._stop_ms),
             ended_day=self._day(self._end_ms),
             shuffles=self._shuffles,
-            rows=tuple(_make_row(person, world) for person in people),
+            rows=tuple(_make_agent_row(person, world) for person in people),
             curves=Curves(tuple(self._days), tuple(self._accuracy), balances),
             ledger=LedgerSums(
                 blocks=chain.height,
@@ -191,33 +231,53 @@ class Recorder:
                 held=_coins(supply.held),
                 burnt=_coins(supply.burnt),
             ),
+            provider=None if provider is None else _make_provider_row(provider),
+            campaigns=tuple(self._campaigns),
         )
 
     def _add_point(self, now_ms: int, world: World, people: Sequence[Person]) -> None:
         self._days.append(self._day(now_ms))
         self._accuracy.append(round(100 * world.measure_accuracy(), 3))
-        for kind, values in self._balances.items():
+        if self._provider is not None:
+            share = 100 * self._provider.count_money() / self._provider.start
+            self._balances[PROVIDER].append(round(share, 3))
+        for kind in self._settings.agents:
             of_kind = [person for person in people if person.kind.name == kind]
             shares = [100 * each.count_money(world) / max(each.start, 1) for each in of_kind]
-            values.append(round(sum(shares) / len(shares), 3))
+            self._balances[kind].append(round(sum(shares) / len(shares), 3))
 
     def _day(self, time_ms: int) -> float:
         return round((time_ms - self._start_ms) / DAY_MS, 4)
 
 
-def _make_row(person: Person, world: World) -> AgentRow:
-    tally = person.tally
+def _make_agent_row(person: Person, world: World) -> AgentRow:
     end = person.count_money(world)
+    return _make_row(
+        person.name, person.kind.name, person.tally, (person.start, end), len(person.holders)
+    )
+
+
+def _make_provider_row(provider: Owner) -> AgentRow:
+    return _make_row(
+        PROVIDER, PROVIDER, provider.tally, (provider.start, provider.count_money()), 1
+    )
+
+
+def _make_row(
+    name: str, kind: str, tally: Tally, money: tuple[int, int], accounts: int
+) -> AgentRow:
+    start, end = money
     return AgentRow(
-        name=person.name,
-        kind=person.kind.name,
-        accounts=len(person.holders),
-        start=_coins(person.start),
+        name=name,
+        kind=kind,
+        accounts=accounts,
+        start=_coins(start),
         end=_coins(end),
-        percent=round(100 * end / max(person.start, 1), 3),
+        percent=round(100 * end / max(start, 1), 3),
         turns=tally.turns,
         too_dear=tally.too_dear,
         no_money=tally.no_money,
+        refused=tally.refused,
         samples=tally.samples,
         validated=tally.validated,
         reported=tally.reported,
@@ -225,6 +285,8 @@ def _make_row(person: Person, world: World) -> AgentRow:
         refunded=_coins(tally.refunded),
         taken=_coins(tally.taken),
         lost=_coins(tally.deposited - tally.refunded),
+        supported=_coins(tally.supported),
+        collected=_coins(tally.collected),
         karma=tally.karma,
         calls=tally.calls,
     )

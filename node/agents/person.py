@@ -12,41 +12,11 @@ from node.agents.desk import Desk
 from node.agents.habits import Habits, draw_deposit
 from node.agents.kinds import AgentKind, Sending
 from node.agents.settings import UNITS_PER_COIN
+from node.agents.tally import Tally
 from node.agents.world import World
 from primitives.accounts import AccountId
 
-__all__ = ["Person", "Tally", "Wish"]
-
-
-@dataclass(slots=True)
-class Tally:
-    """What an agent did and what came of it; money in the smallest unit.
-
-    Parameters
-    ----------
-    turns : how often it was its turn while people contributed.
-    too_dear, no_money : turns that it skipped for the price, or because it could not pay.
-    samples : sent and learnt.
-    validated : of them, by refunds.
-    reported : samples of others that it reported rightly.
-    deposited : put in with samples.
-    refunded : of that, what it got back.
-    taken : of others' deposits, by reports and by taking what was left.
-    karma : points earned.
-    calls : predictions that it asked for instead.
-    """
-
-    turns: int = 0
-    too_dear: int = 0
-    no_money: int = 0
-    samples: int = 0
-    validated: int = 0
-    reported: int = 0
-    deposited: int = 0
-    refunded: int = 0
-    taken: int = 0
-    karma: int = 0
-    calls: int = 0
+__all__ = ["Person", "Wish"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +92,9 @@ class Person:
             return None
         count = len(sending.labels)
         willing = int(draw_deposit(self.habits, self.chance) * UNITS_PER_COIN) * count
-        price = world.compute_price(block_ms) * count
+        price = world.compute_deposit(block_ms, count)
+        if price is None:
+            return None
         if price > willing:
             tally.too_dear += 1
             return None

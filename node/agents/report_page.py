@@ -8,7 +8,7 @@ from html import escape
 from typing import Final
 
 from node.agents.kinds import KINDS
-from node.agents.outcome import AgentRow, Outcome
+from node.agents.outcome import PROVIDER, AgentRow, Outcome
 from node.agents.svg_chart import COLOURS, Chart, Line, draw_chart
 
 __all__ = ["draw_accuracy", "draw_balances", "make_page"]
@@ -29,6 +29,13 @@ pre { background: color-mix(in srgb, var(--grid) 35%, transparent); padding: .8r
   overflow-x: auto; border-radius: 6px }
 """
 
+_BALANCES: Final = (
+    "A balance is free money: what waits in deposits is not in it, so it dips at first."
+)
+_BALANCES_OF_CAMPAIGNS: Final = (
+    "A balance is free money, after each campaign: nothing waits in stakes or bounties then."
+)
+
 _COLUMNS: Final = (
     ("start", "start"),
     ("end", "end"),
@@ -42,6 +49,9 @@ _COLUMNS: Final = (
     ("lost", "lost"),
     ("too_dear", "too dear"),
     ("no_money", "no money"),
+    ("refused", "refused"),
+    ("supported", "fees paid"),
+    ("collected", "fees got"),
     ("karma", "karma"),
 )
 
@@ -71,12 +81,13 @@ def make_page(outcome: Outcome, command: str) -> str:
         f"<h1>{escape(title)}</h1><p>{escape(summary)}</p>",
         draw_accuracy(outcome),
         draw_balances(outcome),
-        "<p>A balance is free money: what waits in deposits is not in it, so it dips at first.</p>",
+        f"<p>{_BALANCES_OF_CAMPAIGNS if outcome.campaigns else _BALANCES}</p>",
         "<h2>Agents</h2>",
         _make_table(outcome),
         "<ul>",
         *(f"<li><b>{kind}</b>: {escape(KINDS[kind].description)}</li>" for kind in settings.agents),
         "</ul>",
+        *_describe_campaigns(outcome),
         "<h2>The ledger</h2>",
         f"<p>Supply {ledger.supply:,.3f} = balances + {ledger.held:,.3f} held +"
         f" {ledger.burnt:,.3f} burnt, checked. {_describe_failures(ledger.failed)}</p>",
@@ -113,6 +124,7 @@ def _choose_colour(kind: str) -> int:
     """Return the colour of a kind: the same in every picture, honest blue, flipping red."""
     known = ["honest", "label_flipper"]
     known += [name for name in KINDS if name not in known]
+    known.append(PROVIDER)
     return known.index(kind) % len(COLOURS)
 
 
@@ -126,7 +138,8 @@ def _make_table(outcome: Outcome) -> str:
 
 
 def _make_rows(outcome: Outcome) -> Iterator[str]:
-    for row in outcome.rows:
+    provider = [] if outcome.provider is None else [outcome.provider]
+    for row in (*outcome.rows, *provider):
         cells = "".join(_make_cell(row, name) for name, _ in _COLUMNS)
         name = row.name if row.accounts == 1 else f"{row.name} ({row.accounts} accounts)"
         yield f"<tr><td>{escape(name)}</td>{cells}</tr>"
@@ -138,6 +151,34 @@ def _make_cell(row: AgentRow, name: str) -> str:
     if name != "percent":
         return f"<td>{text}</td>"
     return f'<td class="{"good" if value >= 100 else "bad"}">{text}</td>'
+
+
+def _describe_campaigns(outcome: Outcome) -> list[str]:
+    """Return a table with a row for each campaign, if there were any."""
+    if not outcome.campaigns:
+        return []
+    kinds = list(outcome.settings.agents)
+    gains = "".join(f"<th>{escape(kind)}</th>" for kind in kinds)
+    rows = []
+    for each in outcome.campaigns:
+        cells = [
+            escape(each.phase),
+            f"{sum(each.contributions.values()):,}",
+            f"{sum(each.kept.values()):,}",
+            f"{each.test_samples:,}",
+            *(f"{each.get_gain(kind):+,.1f}" for kind in kinds),
+            f"{each.returned:,.1f}",
+            f"{each.accuracy:.1f}",
+        ]
+        rows.append(f"<tr><td>{each.number}</td><td>{'</td><td>'.join(cells)}</td></tr>")
+    return [
+        "<h2>Campaigns</h2><p>Under a kind stands what all agents of it gained together.</p>",
+        '<div class="wide"><table class="campaigns"><thead><tr><th>campaign</th><th>ended</th>'
+        "<th>contributions</th><th>kept</th><th>test samples</th>"
+        f"{gains}<th>returned</th><th>accuracy %</th></tr></thead><tbody>",
+        *rows,
+        "</tbody></table></div>",
+    ]
 
 
 def _describe_failures(failed: dict[str, int]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from incentives.registry import MECHANISMS
+from node.agents.campaign_settings import CAMPAIGN_MECHANISMS, CampaignSettings
 from node.agents.habits import Habits
 from node.agents.kinds import KINDS
 from primitives.errors import InvalidInputError
@@ -17,6 +18,8 @@ __all__ = [
     "SCENARIOS",
     "UNITS_PER_COIN",
     "AgentsSettings",
+    "get_usual_habits",
+    "hold_campaigns",
     "parse_agents",
     "parse_habits",
 ]
@@ -27,6 +30,9 @@ UNITS_PER_COIN: Final = 1_000
 
 AGENTS_MAX: Final = 100
 DAYS_MAX: Final = 1_000
+FEE_MAX: Final = 1e6
+CAMPAIGN_WAIT_S: Final = 3_600
+CAMPAIGN_BATCH: Final = 5
 DEFAULT_WEIGHT: Final = 167
 """About 25 coins ten minutes after the last update: half of what honest agents would deposit."""
 
@@ -58,6 +64,10 @@ class AgentsSettings:
         takes no part, so its own wait is as long as everybody's.
     initial
         Share of the data that the owner's model learnt before, in (0, 1).
+    voluntary_fee
+        Coins that the model's terms suggest as a voluntary fee; callers pay it now and then.
+    campaign
+        What campaigns are like, under the mechanisms that pay by campaign; else None.
     seed
         Decides everything that chance decides.
     """
@@ -73,6 +83,8 @@ class AgentsSettings:
     refund_days: float = 1.0
     any_days: float = 9.0
     initial: float = 0.08
+    voluntary_fee: float = 0.0
+    campaign: CampaignSettings | None = None
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -91,23 +103,67 @@ class AgentsSettings:
         _check_range("refund_days", self.refund_days, 0, DAYS_MAX)
         _check_range("any_days", self.any_days, self.refund_days, DAYS_MAX)
         _check_range("initial", self.initial, 0.001, 0.9)
+        _check_range("voluntary_fee", self.voluntary_fee, 0, FEE_MAX)
+        self._check_campaign()
         _check_range("seed", self.seed, 0, 2**32 - 1)
         if not 1 <= sum(self.agents.values()) <= AGENTS_MAX:
             raise _refuse("out_of_range", "agents", sum(self.agents.values()), f"1 to {AGENTS_MAX}")
 
+    def _check_campaign(self) -> None:
+        campaign = self.campaign
+        if campaign is None:
+            if self.mechanism in CAMPAIGN_MECHANISMS:
+                raise InvalidInputError(
+                    "malformed",
+                    f"{self.mechanism} pays by campaign, and no campaign is described",
+                    field="campaign",
+                )
+            return
+        if campaign.mechanism != self.mechanism:
+            raise _refuse("malformed", "mechanism", self.mechanism, campaign.mechanism)
+        if self.days != campaign.count * campaign.days:
+            raise _refuse("malformed", "days", self.days, f"{campaign.count * campaign.days:g}")
+
     def get_habits(self, kind: str) -> Habits:
         """Return the habits of a kind in this run."""
-        return self.habits.get(kind, KINDS[kind].habits)
+        in_campaigns = self.campaign is not None
+        return self.habits.get(kind) or get_usual_habits(kind, in_campaigns=in_campaigns)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON shows them, habits of all kinds that take part included."""
         shown = {each.name: getattr(self, each.name) for each in fields(self)}
+        shown["campaign"] = None if self.campaign is None else asdict(self.campaign)
         shown["agents"] = dict(self.agents)
         shown["habits"] = {
             kind: {each.name: getattr(self.get_habits(kind), each.name) for each in fields(Habits)}
             for kind in self.agents
         }
         return shown
+
+
+def get_usual_habits(kind: str, *, in_campaigns: bool) -> Habits:
+    """Return the habits of a kind that nobody changed.
+
+    Campaigns collect fewer and larger contributions: five samples every hour.
+    """
+    habits = KINDS[kind].habits
+    if not in_campaigns:
+        return habits
+    wait_s = max(habits.wait_mean_s, CAMPAIGN_WAIT_S)
+    return replace(habits, wait_mean_s=wait_s, batch=CAMPAIGN_BATCH)
+
+
+def hold_campaigns(settings: AgentsSettings, campaign: CampaignSettings) -> AgentsSettings:
+    """Return settings under which contributions are paid by campaigns, and have no price."""
+    return replace(
+        settings,
+        mechanism=campaign.mechanism,
+        campaign=campaign,
+        days=campaign.count * campaign.days,
+        weight=0,
+        refund_days=0.0,
+        any_days=0.0,
+    )
 
 
 def parse_agents(text: str) -> dict[str, int]:
@@ -132,8 +188,16 @@ def parse_agents(text: str) -> dict[str, int]:
     return found
 
 
-def parse_habits(texts: Sequence[str], known: Mapping[str, Habits]) -> dict[str, Habits]:
+def parse_habits(
+    texts: Sequence[str], known: Mapping[str, Habits], *, in_campaigns: bool = False
+) -> dict[str, Habits]:
     """Return habits by kind with the changes ``honest.wait_mean_s=1800`` and the like made.
+
+    Parameters
+    ----------
+    texts : the changes.
+    known : habits by kind that were changed before.
+    in_campaigns : whether the other kinds' usual ones are those in campaigns.
 
     Raises
     ------
@@ -150,7 +214,8 @@ def parse_habits(texts: Sequence[str], known: Mapping[str, Habits]) -> dict[str,
             value = float(number)
         except ValueError:
             raise _refuse("malformed", "habit", text, "KIND.HABIT=NUMBER") from None
-        habits[kind] = habits.get(kind, KINDS[kind].habits).change(name, value)
+        usual = habits.get(kind) or get_usual_habits(kind, in_campaigns=in_campaigns)
+        habits[kind] = usual.change(name, value)
     return habits
 
 

@@ -16,8 +16,9 @@ and takes its own deposits back after the last wait: when people come, nothing i
 has validated samples.
 
 Whatever chance decides comes from generators of one seed, one for each purpose and agent, so that
-one agent more does not change what the others draw. Another way of paying, such as a campaign with
-rounds, takes the place of `Judging`: `respond` is asked after every turn.
+one agent more does not change what the others draw. Under the mechanisms that pay by campaign,
+`node.agents.campaigns` takes the place of `Judging`: before each round the provider does what is
+due, and there is nothing to settle after a turn. At the very end voluntary fees are collected.
 """
 
 from __future__ import annotations
@@ -29,27 +30,28 @@ from typing import Final
 import numpy as np
 
 from incentives.terms import Terms
+from ledger.campaign_records import Campaign
 from ledger.model_policies import ModelPolicies
 from ledger.model_records import ModelDescription
 from ledger.receipt import ReceiptStatus
-from ledger.transactions.contributions import Claim
 from ledger.transactions.models import CreateModel
 from ml_runtime.family import check_batch
 from ml_runtime.registry import get_family
-from ml_runtime.samples import take_samples
 from ml_runtime.spec import make_spec
 from ml_runtime.warmup import load_kernels_of
+from node.agents.campaigns import Campaigns
 from node.agents.chain import GENESIS_MS, SimulatedChain, make_holder
-from node.agents.data_sets import DataSet
+from node.agents.data_sets import DataSet, split_held_out
 from node.agents.desk import Deck, Desk
+from node.agents.fees import collect_fees, pay_fee
 from node.agents.habits import draw_wait_ms
 from node.agents.judging import Judging
 from node.agents.kinds import KINDS
 from node.agents.outcome import Outcome, Recorder
+from node.agents.owner import Owner
 from node.agents.person import Person, Wish
 from node.agents.settings import DAY_MS, UNITS_PER_COIN, AgentsSettings
 from node.agents.world import World
-from primitives.codec import Encodable
 from primitives.errors import InvalidInputError, InvariantViolationError
 
 __all__ = ["simulate"]
@@ -58,11 +60,13 @@ MODEL: Final = "shared"
 SECOND_MS: Final = 1_000
 SETTLE_AFTER_MS: Final = 500
 OWNER_MONEY_MAX: Final = 1 << 60
+FIRST_MIN: Final = 2
+HELPER_MONEY: Final = UNITS_PER_COIN
+"""To give a model a beginning by a campaign; stakes and bounty are one unit each."""
+
 OWNER_PRICE: Final = 15
 """Units of deposit for a sample and unit of weight, a day after the last update; a little more."""
 
-BATCH_SAMPLES_MAX: Final = 200
-BATCH_BYTES_MAX: Final = 400_000
 CHECK_EVERY_BLOCKS: Final = 1_000
 CHECKPOINT_INTERVAL: Final = 1 << 20
 """Nobody asks for old versions here."""
@@ -95,17 +99,21 @@ class _Run:
 
     def __init__(self, settings: AgentsSettings, data: DataSet) -> None:
         self._settings = settings
+        if settings.campaign is not None:
+            data, hidden = split_held_out(data)
         self._data = data
-        self._owner = make_holder(settings.seed, "owner")
         self.people = _make_people(settings)
-        self._first = max(1, int(settings.initial * len(data.labels)))
-        deposits = OWNER_PRICE * max(settings.weight, 0) * self._first
-        self._owner_money = min(deposits, OWNER_MONEY_MAX)
-        balances = {self._owner.account: self._owner_money}
+        self._first = max(FIRST_MIN, int(settings.initial * len(data.labels)))
+        holder = make_holder(settings.seed, "owner")
+        money = _compute_owner_money(settings, self._first)
+        helper = make_holder(settings.seed, "helper")
+        for_helper = HELPER_MONEY if settings.campaign is not None else 0
+        balances = {holder.account: money - for_helper, helper.account: for_helper}
         for person in self.people:
-            for holder in person.holders:
-                balances[holder.account] = person.start // len(person.holders)
+            for own in person.holders:
+                balances[own.account] = person.start // len(person.holders)
         self._chain = SimulatedChain(settings.seed, balances)
+        self._owner = Owner(self._chain, holder, helper, money)
         self._description = _describe(settings, data)
         self.world = World(self._chain, self._description, data)
         chance = np.random.default_rng([settings.seed, 2])
@@ -119,37 +127,37 @@ class _Run:
             )
             for person in self.people
         ]
-        self._judging = Judging(self.world)
-        self.recorder = Recorder(settings, data.name)
+        provider = None if settings.campaign is None else self._owner
+        self.recorder = Recorder(settings, data.name, provider)
+        self._paying: Judging | Campaigns = Judging(self.world, self._owner)
+        if settings.campaign is not None:
+            self._paying = Campaigns(
+                self.world,
+                self._owner,
+                self.people,
+                settings.campaign,
+                hidden=hidden,
+                settled=self._note_campaign,
+            )
 
     def prepare(self) -> None:
         """Create the model, teach it the first samples and leave nothing open."""
-        chain, data = self._chain, self._data
-        _check_suits(self._description, data)
+        _check_suits(self._description, self._data)
         load_kernels_of(get_family(self._description.spec.family), self._description.spec)
         creation = CreateModel(self._description).to_fields()
-        self._run_as_owner("create_model", creation, None, GENESIS_MS + SECOND_MS)
-        row_bytes = 8 * data.feature_count if data.layout == "dense" else 0
-        size = max(1, min(BATCH_SAMPLES_MAX, BATCH_BYTES_MAX // max(row_bytes, 1)))
-        starts = range(0, self._first, size)
-        for start in starts:
-            rows = np.arange(start, min(start + size, self._first))
-            samples, labels = take_samples(data.samples, rows), data.labels[rows]
-            body, batch = self.world.describe_contribution(self._owner_money, samples, labels)
-            # A day apart, so that the price has come down.
-            self._run_as_owner("contribute", body, batch, chain.now_ms + DAY_MS)
-        later_ms = chain.now_ms + self.world.terms.any_wait_ms
-        for sequence in range(len(starts)):
-            self._run_as_owner("claim", Claim(MODEL, sequence).to_fields(), None, later_ms)
-        chain.check_conservation()
+        self._owner.send("create_model", creation, None, GENESIS_MS + SECOND_MS)
+        self._paying.prepare(self._first)
+        self._chain.check_conservation()
 
     def go_on(self, progress: Progress) -> None:
         """Let everybody have turns until nobody contributes and nothing is open."""
         start_ms = self._chain.now_ms + SECOND_MS - self._chain.now_ms % SECOND_MS
         stop_ms = start_ms + round(self._settings.days * DAY_MS)
-        end_ms = stop_ms + self._judging.settling_ms + DAY_MS
+        end_ms = stop_ms + self._paying.settling_ms + DAY_MS
         total_s = (end_ms - start_ms) // SECOND_MS
         self.recorder.begin(start_ms, stop_ms)
+        self.recorder.note_time(start_ms, self.world, self.people)
+        self._paying.begin(start_ms)
         queue = [(start_ms + self._draw_first_ms(each), each.number) for each in self.people]
         heapq.heapify(queue)
         checked = self._chain.height
@@ -162,7 +170,9 @@ class _Run:
             while queue and queue[0][0] // SECOND_MS == slot:
                 turn.append(self.people[heapq.heappop(queue)[1]])
             turn.sort(key=lambda person: person.number)
-            self.recorder.note_time(now_ms, self.world, self.people)
+            if self._settings.campaign is None:
+                self.recorder.note_time(now_ms, self.world, self.people)
+            self._paying.act(now_ms)
             self._have_turns(turn, now_ms, contributing=now_ms < stop_ms)
             for person in turn:
                 heapq.heappush(
@@ -172,7 +182,12 @@ class _Run:
                 self._chain.check_conservation()
                 checked = self._chain.height
             progress((now_ms - start_ms) // SECOND_MS, total_s)
+        self._paying.act(stop_ms)
+        self._run([wish for each in self.people for wish in collect_fees(each, self.world)], 0)
         self.recorder.note_end(self._chain.now_ms, self._deck.shuffles)
+
+    def _note_campaign(self, campaign: Campaign, chains: int) -> None:
+        self.recorder.note_campaign(campaign, chains, self.world, self.people)
 
     def _draw_first_ms(self, person: Person) -> int:
         """Return when a person's first turn is: at any time within one wait."""
@@ -180,16 +195,20 @@ class _Run:
 
     def _have_turns(self, turn: Sequence[Person], now_ms: int, *, contributing: bool) -> None:
         if contributing:
-            wishes = [
-                each.contribute(self.world, self._desks[each.number], now_ms) for each in turn
-            ]
+            wishes = [self._take_turn(each, now_ms) for each in turn]
             self._run([wish for wish in wishes if wish is not None], now_ms)
         settle_ms = now_ms + SETTLE_AFTER_MS
         settling = [each for each in turn if each.kind.contributes]
         self._run(
-            [wish for each in settling for wish in self._judging.respond(each, settle_ms)],
+            [wish for each in settling for wish in self._paying.respond(each, settle_ms)],
             settle_ms,
         )
+
+    def _take_turn(self, person: Person, now_ms: int) -> Wish | None:
+        """Return what a person contributes, or the fee that it pays for an answer."""
+        calls = person.tally.calls
+        wish = person.contribute(self.world, self._desks[person.number], now_ms)
+        return pay_fee(person, self.world) if person.tally.calls > calls else wish
 
     def _run(self, wishes: Sequence[Wish], time_ms: int) -> None:
         """Make a block of wishes, if there are any, and note what came of each."""
@@ -199,6 +218,8 @@ class _Run:
         for wish, receipt in zip(wishes, receipts, strict=True):
             if receipt.status is ReceiptStatus.OK:
                 self._note(wish, [each for each in receipt.data if isinstance(each, int)])
+            elif wish.kind == "contribute":
+                wish.person.tally.refused += 1
 
     def _note(self, wish: Wish, result: Sequence[int]) -> None:
         tally, world = wish.person.tally, self.world
@@ -219,6 +240,13 @@ class _Run:
                 tally.reported += samples
                 tally.taken += paid
                 tally.karma += karma
+            case "support_model":
+                tally.supported += self.world.terms.voluntary_fee
+                return
+            case "collect_support":
+                (paid,) = result
+                tally.collected += paid
+                return
             case _:
                 (paid,) = result
                 if world.get_author(wish.sequence) in wish.person.accounts:
@@ -227,13 +255,28 @@ class _Run:
                     tally.taken += paid
         world.refresh(wish.sequence)
 
-    def _run_as_owner(
-        self, kind: str, body: Sequence[Encodable], data: bytes | None, time_ms: int
-    ) -> None:
-        transaction = self._chain.sign(self._owner, kind, body, data)
-        (receipt,) = self._chain.run([transaction], time_ms)
-        if receipt.status is not ReceiptStatus.OK:
-            raise InvalidInputError(receipt.code, receipt.message, field=kind)
+
+def _compute_owner_money(settings: AgentsSettings, first: int) -> int:
+    """Return what the owner needs at first: for all bounties, or for the deposits of its samples.
+
+    Raises
+    ------
+    InvalidInputError
+        ``out_of_range``: more than there can be.
+    """
+    campaign = settings.campaign
+    if campaign is None:
+        return min(OWNER_PRICE * max(settings.weight, 0) * first, OWNER_MONEY_MAX)
+    money = campaign.count * round(campaign.bounty * UNITS_PER_COIN) + 2 * HELPER_MONEY
+    if money > OWNER_MONEY_MAX:
+        raise InvalidInputError(
+            "out_of_range",
+            f"bounty must be at most {OWNER_MONEY_MAX // (campaign.count * UNITS_PER_COIN)} coins"
+            f" in {campaign.count} campaigns, found {campaign.bounty:g}",
+            field="bounty",
+            value=campaign.bounty,
+        )
+    return money
 
 
 def _make_people(settings: AgentsSettings) -> list[Person]:
@@ -264,6 +307,7 @@ def _describe(settings: AgentsSettings, data: DataSet) -> ModelDescription:
         refund_wait_ms=round(settings.refund_days * DAY_MS),
         owner_wait_ms=any_wait_ms,
         any_wait_ms=any_wait_ms,
+        voluntary_fee=round(settings.voluntary_fee * UNITS_PER_COIN),
     )
     return ModelDescription(
         name=MODEL,

@@ -24,6 +24,7 @@ COLOURS: Final = (
     "#d4569b",
     "#6e7781",
     "#bc4c00",
+    "#7d8b1f",
 )
 """Told apart by most people on light and dark ground; lines are labelled as well."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from incentives.book import Book
 from incentives.registry import get_mechanism
+from ledger.campaign_records import Campaign, find_open_campaign
 from ledger.contribution_records import contribution_key, decode_contribution
 from ledger.karma_records import karma_key, read_karma
 from ledger.model_records import (
@@ -23,6 +24,7 @@ from ledger.transactions.contributions import Contribute
 from ml_runtime.family import State
 from ml_runtime.registry import get_family
 from ml_runtime.samples import DenseSamples, Integers, Samples, SparseSamples, encode_batch
+from node.agents.campaign_settings import CAMPAIGN_MECHANISMS
 from node.agents.chain import SimulatedChain
 from node.agents.data_sets import DataSet
 from primitives.accounts import AccountId
@@ -73,7 +75,7 @@ class World:
         self.terms = description.terms
         self.data = data
         self.contributions: list[KnownContribution] = []
-        self._spec = description.spec
+        self.spec = description.spec
         self._family = get_family(description.spec.family)
         self._known: dict[int, KnownContribution] = {}
         self._open: dict[int, KnownContribution] = {}
@@ -95,10 +97,27 @@ class World:
             raise InvariantViolationError(f"the state has no model {self.model!r}")
         return progress
 
-    def compute_price(self, now_ms: int) -> int:
-        """Return the deposit for one sample in a block at a time, if no other comes before."""
+    @property
+    def is_taught_by_campaigns(self) -> bool:
+        """Whether contributions are collected, and paid and learnt later."""
+        return self.terms.mechanism in CAMPAIGN_MECHANISMS
+
+    def get_campaign(self) -> Campaign | None:
+        """Return the campaign that is open, if there is one."""
+        return find_open_campaign(self.chain, self.model)
+
+    def compute_deposit(self, now_ms: int, samples: int) -> int | None:
+        """Return what goes with a contribution in a block at a time, if no other comes before.
+
+        None if nothing is collected now where campaigns alone collect.
+        """
+        if self.is_taught_by_campaigns:
+            campaign = self.get_campaign()
+            if campaign is None or campaign.phase != "participation":
+                return None
+            return campaign.terms.valuation.stake
         seconds = (now_ms - self.progress.last_update_ms) // _SECOND_MS
-        return get_mechanism(self.terms.mechanism).compute_price(self.terms, seconds)
+        return samples * get_mechanism(self.terms.mechanism).compute_price(self.terms, seconds)
 
     def describe_contribution(
         self, max_deposit: int, samples: Samples, labels: Integers
@@ -112,7 +131,7 @@ class World:
         return read_karma(self.chain, karma_key(account, self.model)).valid
 
     def add(self, sequence: int, samples: Samples, labels: Integers) -> None:
-        """Take note of a new contribution; the model has changed."""
+        """Take note of a new contribution; unless it is only collected, the model has changed."""
         record = self.chain.get(contribution_key(self.model, sequence), decode_contribution)
         if record is None:
             raise InvariantViolationError(f"the state has no contribution {sequence}")
@@ -122,9 +141,16 @@ class World:
         self.contributions.append(known)
         self._times_ms.append(known.timestamp_ms)
         self._known[sequence] = known
-        self._open[sequence] = known
+        # In a campaign nothing is settled one by one.
+        if record.book.open_samples:
+            self._open[sequence] = known
+            self._accuracy = None
+            self._judged = 0
+
+    def end_campaign(self) -> None:
+        """Take note that a campaign is closed: the model has changed, nothing is collected."""
+        self.contributions.clear()
         self._accuracy = None
-        self._judged = 0
 
     def refresh(self, sequence: int) -> None:
         """Read again what is left of a contribution."""
@@ -144,7 +170,7 @@ class World:
     def predict(self, samples: Samples) -> Integers:
         """Return the classes that the model says."""
         state = cast("State", self.chain.load_model(self.model))
-        return self._family.predict(self._spec, state, samples)
+        return self._family.predict(self.spec, state, samples)
 
     def measure_accuracy(self) -> float:
         """Return on how much of the data that is never sent the model is right, in [0, 1]."""

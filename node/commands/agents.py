@@ -8,14 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from node.agents.campaign_settings import (
+    CAMPAIGN_MECHANISMS,
+    CampaignSettings,
+    make_campaign_settings,
+)
 from node.agents.data_sets import load_data
 from node.agents.habits import Habits
 from node.agents.kinds import KINDS
-from node.agents.outcome import Outcome
+from node.agents.outcome import AgentRow, Outcome
 from node.agents.report_page import make_page
 from node.agents.settings import (
     SCENARIOS,
     AgentsSettings,
+    hold_campaigns,
     parse_agents,
     parse_habits,
 )
@@ -42,6 +48,14 @@ class AgentsOptions:
     refund_days: float | None = None
     any_days: float | None = None
     initial: float | None = None
+    voluntary_fee: float | None = None
+    rule: str | None = None
+    reset: bool = False
+    bounty: float | None = None
+    stake: float | None = None
+    pieces: int | None = None
+    campaigns: int | None = None
+    campaign_days: float | None = None
     seed: int | None = None
 
 
@@ -54,8 +68,11 @@ _PLAIN = (
     "refund_days",
     "any_days",
     "initial",
+    "voluntary_fee",
     "seed",
 )
+_OF_CAMPAIGNS = ("rule", "reset", "bounty", "stake", "pieces", "campaigns", "campaign_days")
+_OF_PRICES = ("days", "weight", "refund_days", "any_days")
 
 
 def run_agents(options: AgentsOptions, report: Path | None, output: OutputFormat) -> None:
@@ -108,15 +125,48 @@ def make_settings(options: AgentsOptions) -> AgentsSettings:
             value=options.scenario,
         )
     settings = AgentsSettings() if options.scenario is None else SCENARIOS[options.scenario]
+    mechanism = options.mechanism or settings.mechanism
+    in_campaigns = mechanism in CAMPAIGN_MECHANISMS
+    _refuse_contradictions(options, mechanism, in_campaigns=in_campaigns)
     given = {name: getattr(options, name) for name in _PLAIN if getattr(options, name) is not None}
+    if in_campaigns:
+        settings = hold_campaigns(settings, _make_campaign(options, mechanism))
     # Points take no money, so the usual price would only be refused.
     if given.get("mechanism") == "points" and "weight" not in given:
         given["weight"] = 0
     if options.agents is not None:
         given["agents"] = parse_agents(options.agents)
     if options.habits:
-        given["habits"] = parse_habits(options.habits, settings.habits)
+        given["habits"] = parse_habits(options.habits, settings.habits, in_campaigns=in_campaigns)
     return replace(settings, **given)
+
+
+def _make_campaign(options: AgentsOptions, mechanism: str) -> CampaignSettings:
+    return make_campaign_settings(
+        mechanism,
+        options.rule,
+        reset=options.reset,
+        bounty=options.bounty,
+        stake=options.stake,
+        pieces=options.pieces,
+        count=options.campaigns,
+        days=options.campaign_days,
+    )
+
+
+def _refuse_contradictions(options: AgentsOptions, mechanism: str, *, in_campaigns: bool) -> None:
+    """Refuse options that mean nothing under a mechanism; raises ``malformed``."""
+    for name in _OF_PRICES if in_campaigns else _OF_CAMPAIGNS:
+        if getattr(options, name) in (None, False):
+            continue
+        option = "--" + name.replace("_", "-")
+        others = "mechanisms that judge sample by sample" if in_campaigns else "campaigns"
+        raise InvalidInputError(
+            "malformed",
+            f"{option} is for {others}, the mechanism is {mechanism}",
+            field=name,
+            value=getattr(options, name),
+        )
 
 
 def make_command(options: AgentsOptions, report: Path | None) -> str:
@@ -127,7 +177,9 @@ def make_command(options: AgentsOptions, report: Path | None) -> str:
         name = "--" + field.name.replace("_", "-")
         if field.name == "habits":
             words += [word for each in value for word in ("--habit", each)]
-        elif value is not None:
+        elif value is True:
+            words.append(name)
+        elif value is not None and value is not False:
             words += [name, str(value)]
     if report is not None:
         words += ["--report", report.name]
@@ -161,21 +213,47 @@ def list_kinds(output: OutputFormat) -> None:
 def _describe(outcome: Outcome) -> str:
     headings = ["agent", "start", "end", "% of start", "sent", "validated", "reported"]
     headings += ["deposited", "refunded", "taken", "lost", "karma"]
-    rows = [
-        [
-            row.name,
-            *(f"{value:.0f}" for value in (row.start, row.end)),
-            f"{row.percent:.1f}",
-            *(str(value) for value in (row.samples, row.validated, row.reported)),
-            *(f"{value:.0f}" for value in (row.deposited, row.refunded, row.taken, row.lost)),
-            str(row.karma),
-        ]
-        for row in outcome.rows
-    ]
+    provider = [] if outcome.provider is None else [outcome.provider]
+    rows = [_make_row(row) for row in (*outcome.rows, *provider)]
     curves = outcome.curves
     return (
         f"{outcome.settings.mechanism} on {outcome.data_name}, {outcome.settings.family}, seed"
         f" {outcome.settings.seed}: {outcome.stopped_day:g} days, settled on day"
         f" {outcome.ended_day:.1f}\naccuracy {curves.accuracy[0]:.1f} % →"
-        f" {curves.accuracy[-1]:.1f} %\n\n" + render_table(headings, rows)
+        f" {curves.accuracy[-1]:.1f} %\n\n"
+        + render_table(headings, rows)
+        + _describe_campaigns(outcome)
     )
+
+
+def _make_row(row: AgentRow) -> list[str]:
+    return [
+        row.name,
+        *(f"{value:.0f}" for value in (row.start, row.end)),
+        f"{row.percent:.1f}",
+        *(str(value) for value in (row.samples, row.validated, row.reported)),
+        *(f"{value:.0f}" for value in (row.deposited, row.refunded, row.taken, row.lost)),
+        str(row.karma),
+    ]
+
+
+def _describe_campaigns(outcome: Outcome) -> str:
+    """Return a table with a line for each campaign: what each kind gained."""
+    if not outcome.campaigns:
+        return ""
+    kinds = list(outcome.settings.agents)
+    rows = [
+        [
+            str(each.number),
+            each.phase,
+            str(sum(each.contributions.values())),
+            str(sum(each.kept.values())),
+            *(f"{each.get_gain(kind):+.0f}" for kind in kinds),
+            f"{each.returned:.0f}",
+            f"{each.accuracy:.1f}",
+        ]
+        for each in outcome.campaigns
+    ]
+    gains = [f"{kind} gains" for kind in kinds]
+    headings = ["campaign", "ended", "contributions", "kept", *gains, "returned", "accuracy %"]
+    return "\n\n" + render_table(headings, rows)
