@@ -27,7 +27,11 @@ def agents(
         ),
     ] = None,
     family: Annotated[
-        str | None, typer.Option(help="Family of models; default: averaged_perceptron.")
+        str | None,
+        typer.Option(
+            help="Family of models; default: averaged_perceptron, in campaigns"
+            " gaussian_naive_bayes (words: bernoulli_naive_bayes)."
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -55,7 +59,9 @@ def agents(
     ] = None,
     initial: Annotated[
         float | None,
-        typer.Option(help="Share of the data that the model learnt before; default: 0.08."),
+        typer.Option(
+            help="Share of the data that the model learnt before; default: 0.08, in campaigns 0.03."
+        ),
     ] = None,
     voluntary_fee: Annotated[
         float | None,
@@ -74,18 +80,18 @@ def agents(
     bounty: Annotated[
         float | None,
         typer.Option(
-            help="Coins promised in each campaign; default: 20,000 in markets, else 1,000."
+            help="Coins promised in each campaign; default: 50,000 in markets, else 1,000."
         ),
     ] = None,
     stake: Annotated[
         float | None,
-        typer.Option(help="Coins that go with a contribution to a campaign; default: 150."),
+        typer.Option(help="Coins that go with a contribution to a campaign; default: 400."),
     ] = None,
     pieces: Annotated[
         int | None, typer.Option(help="Pieces of hidden test data in each campaign; default: 5.")
     ] = None,
     campaigns: Annotated[
-        int | None, typer.Option(help="Campaigns, one after the other; default: 8.")
+        int | None, typer.Option(help="Campaigns, one after the other; default: 4.")
     ] = None,
     campaign_days: Annotated[
         float | None, typer.Option(help="From one campaign to the next; default: 0.25.")

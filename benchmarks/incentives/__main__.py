@@ -14,8 +14,9 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import mean
 from typing import Final
@@ -24,6 +25,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 
+from benchmarks.incentives.campaign_tables import make_campaign_tables
+from benchmarks.incentives.table import Case, Table
 from ml_runtime.warmup import warm_up
 from node.agents.data_sets import load_data
 from node.agents.outcome import Outcome
@@ -55,40 +58,6 @@ ATTACKS: Final = (
     "honest=2,label_flipper=2",
     "honest=1,label_flipper=2",
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of a table: what to run, and of which agents it tells."""
-
-    name: str
-    options: AgentsOptions
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A question, and the runs that answer it.
-
-    Parameters
-    ----------
-    name : for --only, and of its pictures.
-    title, text : for people.
-    cases : its lines.
-    headings : of the columns after the first.
-    columns : numbers of one run, one for each heading.
-    has_pictures : whether the first seed of each case is drawn.
-    seeds : how many, from 1 on.
-    """
-
-    name: str
-    title: str
-    text: str
-    cases: Sequence[Case]
-    headings: Sequence[str]
-    columns: Callable[[Outcome, str], list[float]]
-    has_pictures: bool = False
-    seeds: int = 5
 
 
 def money_columns(outcome: Outcome, _kind: str) -> list[float]:
@@ -183,6 +152,7 @@ def make_tables(cancer: str) -> list[Table]:
             karma_columns,
             seeds=3,
         ),
+        *make_campaign_tables(),
     ]
 
 
@@ -218,17 +188,15 @@ def _candidate(kind: str, data: str, mechanism: str, days: float) -> AgentsOptio
     )
 
 
-def run_case(case: Case, seed: int) -> Outcome:
-    """Run one case with a seed."""
-    options = AgentsOptions(
-        **{name: getattr(case.options, name) for name in case.options.__slots__} | {"seed": seed}
-    )
-    settings = make_settings(options)
+@cache
+def run_options(options: AgentsOptions, seed: int) -> Outcome:
+    """Run options with a seed; tables may ask for the same run."""
+    settings = make_settings(replace(options, seed=seed))
     began = time.monotonic()
     outcome = simulate(settings, load_data(settings.data, seed), lambda _done, _total: None)
     seconds = time.monotonic() - began
     count = outcome.ledger.transactions
-    said = f"  {case.name}, seed {seed}: {count} transactions in {seconds:.0f} s"
+    said = f"  {make_command(options, None)} --seed {seed}: {count} transactions in {seconds:.0f} s"
     print(said, file=sys.stderr, flush=True)
     return outcome
 
@@ -240,12 +208,13 @@ def write_table(table: Table, seeds: Sequence[int], folder: Path) -> Iterator[st
     yield "|---|" + "---|" * len(table.headings)
     commands = []
     for place, case in enumerate(table.cases):
-        outcomes = [run_case(case, seed) for seed in seeds]
+        outcomes = [run_options(case.options, seed) for seed in seeds]
         numbers = [table.columns(outcome, case.kind) for outcome in outcomes]
         cells = [_summarise(column) for column in zip(*numbers, strict=True)]
         yield f"| {case.name} | {' | '.join(cells)} |"
         command = make_command(case.options, None)
-        commands.append(command.replace(str(Path(case.options.data or "").parent) + "/", ""))
+        command = command.replace(str(Path(case.options.data or "").parent) + "/", "")
+        commands += [command] if command not in commands else []
         if table.has_pictures:
             name = f"{table.name}-{place + 1}"
             write_pictures(outcomes[0], folder, name)

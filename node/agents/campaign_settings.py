@@ -10,13 +10,23 @@ from incentives.valuation_registry import VALUATION_RULES
 from ledger.campaign_records import CampaignTerms
 from primitives.errors import InvalidInputError
 
-__all__ = ["CAMPAIGN_MECHANISMS", "DEFAULT_RULES", "CampaignSettings", "make_campaign_settings"]
+__all__ = [
+    "CAMPAIGN_INITIAL",
+    "CAMPAIGN_MECHANISMS",
+    "CampaignSettings",
+    "get_campaign_family",
+    "make_campaign_settings",
+]
 
 CAMPAIGN_MECHANISMS: Final = tuple(dict.fromkeys(rule.mechanism for rule in VALUATION_RULES))
 DEFAULT_RULES: Final = {"prediction_market": "market_grouped", "contribution_pay": "shapley"}
-DEFAULT_BOUNTIES: Final = {"prediction_market": 20_000.0, "contribution_pay": 1_000.0}
+DEFAULT_BOUNTIES: Final = {"prediction_market": 50_000.0, "contribution_pay": 1_000.0}
 """A market pays the bounty times the share of test answers that were put right, a few percent a
 campaign; contribution pay pays the whole."""
+
+CAMPAIGN_INITIAL: Final = 0.03
+"""Usual share of the data that the model learnt before the first campaign: where it knows much
+already, contributions change few answers, and pay is decided by luck."""
 
 CAMPAIGNS_MAX: Final = 200
 PIECES_MAX: Final = 64
@@ -50,9 +60,9 @@ class CampaignSettings:
     rule: str
     reset: bool = False
     bounty: float = 1_000.0
-    stake: float = 150.0
+    stake: float = 400.0
     pieces: int = 5
-    count: int = 8
+    count: int = 4
     days: float = 0.25
 
     def __post_init__(self) -> None:
@@ -102,6 +112,16 @@ class CampaignSettings:
             length_ms=round(self.days * day_ms) - OPENING_MS,
             reveal_wait_ms=REVEAL_WAIT_MS,
         )
+
+
+def get_campaign_family(data: str) -> str:
+    """Return the usual family: one that takes a wrong sample as what it is, in any order.
+
+    Parameters
+    ----------
+    data : name of a data set or a file.
+    """
+    return "bernoulli_naive_bayes" if data == "words" else "gaussian_naive_bayes"
 
 
 def make_campaign_settings(mechanism: str, rule: str | None, **given: object) -> CampaignSettings:

@@ -35,7 +35,7 @@ FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 HELD_OUT_MAX: Final = 2_000
 """Samples to measure accuracy on; more would tell little and take long."""
 
-HIDDEN_PARTS: Final = (2, 3)
+HIDDEN_PARTS: Final = (3, 4)
 """Of the samples that are held out, this fraction becomes hidden test data of campaigns."""
 
 FEATURE_LIMIT: Final = 8

@@ -32,7 +32,7 @@ AGENTS_MAX: Final = 100
 DAYS_MAX: Final = 1_000
 FEE_MAX: Final = 1e6
 CAMPAIGN_WAIT_S: Final = 3_600
-CAMPAIGN_BATCH: Final = 5
+CAMPAIGN_BATCH: Final = 10
 DEFAULT_WEIGHT: Final = 167
 """About 25 coins ten minutes after the last update: half of what honest agents would deposit."""
 
@@ -144,7 +144,7 @@ class AgentsSettings:
 def get_usual_habits(kind: str, *, in_campaigns: bool) -> Habits:
     """Return the habits of a kind that nobody changed.
 
-    Campaigns collect fewer and larger contributions: five samples every hour.
+    Campaigns collect fewer and larger contributions: ten samples every hour.
     """
     habits = KINDS[kind].habits
     if not in_campaigns:

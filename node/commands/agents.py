@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from node.agents.campaign_settings import (
+    CAMPAIGN_INITIAL,
     CAMPAIGN_MECHANISMS,
     CampaignSettings,
+    get_campaign_family,
     make_campaign_settings,
 )
 from node.agents.data_sets import load_data
@@ -131,6 +133,9 @@ def make_settings(options: AgentsOptions) -> AgentsSettings:
     given = {name: getattr(options, name) for name in _PLAIN if getattr(options, name) is not None}
     if in_campaigns:
         settings = hold_campaigns(settings, _make_campaign(options, mechanism))
+        if options.scenario is None:
+            data = options.data or settings.data
+            given = {"family": get_campaign_family(data), "initial": CAMPAIGN_INITIAL, **given}
     # Points take no money, so the usual price would only be refused.
     if given.get("mechanism") == "points" and "weight" not in given:
         given["weight"] = 0
