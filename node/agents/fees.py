@@ -9,10 +9,11 @@ from ledger.karma_records import karma_key, read_karma
 from ledger.support_records import decode_pot, decode_share, support_pot_key, support_share_key
 from ledger.transactions.support import CollectSupport, SupportModel
 from node.agents.chain import Holder
+from node.agents.owner import Owner
 from node.agents.person import Person, Wish
 from node.agents.world import World
 
-__all__ = ["collect_fees", "pay_fee"]
+__all__ = ["collect_fees", "collect_owners_fees", "pay_fee"]
 
 PAYING_SHARE: Final = 0.25
 """Who asked the model something pays its fee so often."""
@@ -39,6 +40,14 @@ def collect_fees(person: Person, world: World) -> list[Wish]:
         for holder in person.holders
         if _is_owed(holder, world)
     ]
+
+
+def collect_owners_fees(owner: Owner, world: World) -> None:
+    """Let the owner have its part: in campaigns it taught the first samples as anybody would."""
+    if _is_owed(owner.helper, world):
+        body = CollectSupport(world.model).to_fields()
+        receipt = owner.send("collect_support", body, None, world.chain.now_ms, as_helper=True)
+        owner.tally.collected += sum(each for each in receipt.data if isinstance(each, int))
 
 
 def _is_owed(holder: Holder, world: World) -> bool:

@@ -43,7 +43,7 @@ from node.agents.campaigns import Campaigns
 from node.agents.chain import GENESIS_MS, SimulatedChain, make_holder
 from node.agents.data_sets import DataSet, split_held_out
 from node.agents.desk import Deck, Desk
-from node.agents.fees import collect_fees, pay_fee
+from node.agents.fees import collect_fees, collect_owners_fees, pay_fee
 from node.agents.habits import draw_wait_ms
 from node.agents.judging import Judging
 from node.agents.kinds import KINDS
@@ -184,6 +184,7 @@ class _Run:
             progress((now_ms - start_ms) // SECOND_MS, total_s)
         self._paying.act(stop_ms)
         self._run([wish for each in self.people for wish in collect_fees(each, self.world)], 0)
+        collect_owners_fees(self._owner, self.world)
         self.recorder.note_end(self._chain.now_ms, self._deck.shuffles)
 
     def _note_campaign(self, campaign: Campaign, chains: int) -> None:
@@ -257,26 +258,11 @@ class _Run:
 
 
 def _compute_owner_money(settings: AgentsSettings, first: int) -> int:
-    """Return what the owner needs at first: for all bounties, or for the deposits of its samples.
-
-    Raises
-    ------
-    InvalidInputError
-        ``out_of_range``: more than there can be.
-    """
+    """Return what the owner needs: for all bounties, or for the deposits of its samples."""
     campaign = settings.campaign
     if campaign is None:
         return min(OWNER_PRICE * max(settings.weight, 0) * first, OWNER_MONEY_MAX)
-    money = campaign.count * round(campaign.bounty * UNITS_PER_COIN) + 2 * HELPER_MONEY
-    if money > OWNER_MONEY_MAX:
-        raise InvalidInputError(
-            "out_of_range",
-            f"bounty must be at most {OWNER_MONEY_MAX // (campaign.count * UNITS_PER_COIN)} coins"
-            f" in {campaign.count} campaigns, found {campaign.bounty:g}",
-            field="bounty",
-            value=campaign.bounty,
-        )
-    return money
+    return campaign.count * round(campaign.bounty * UNITS_PER_COIN) + 2 * HELPER_MONEY
 
 
 def _make_people(settings: AgentsSettings) -> list[Person]:

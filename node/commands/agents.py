@@ -74,7 +74,7 @@ _PLAIN = (
     "seed",
 )
 _OF_CAMPAIGNS = ("rule", "reset", "bounty", "stake", "pieces", "campaigns", "campaign_days")
-_OF_PRICES = ("days", "weight", "refund_days", "any_days")
+_OF_PRICES = ("scenario", "days", "weight", "refund_days", "any_days")
 
 
 def run_agents(options: AgentsOptions, report: Path | None, output: OutputFormat) -> None:
@@ -133,9 +133,8 @@ def make_settings(options: AgentsOptions) -> AgentsSettings:
     given = {name: getattr(options, name) for name in _PLAIN if getattr(options, name) is not None}
     if in_campaigns:
         settings = hold_campaigns(settings, _make_campaign(options, mechanism))
-        if options.scenario is None:
-            data = options.data or settings.data
-            given = {"family": get_campaign_family(data), "initial": CAMPAIGN_INITIAL, **given}
+        family = get_campaign_family(options.data or settings.data)
+        given = {"family": family, "initial": CAMPAIGN_INITIAL, **given}
     # Points take no money, so the usual price would only be refused.
     if given.get("mechanism") == "points" and "weight" not in given:
         given["weight"] = 0
@@ -218,8 +217,12 @@ def list_kinds(output: OutputFormat) -> None:
 def _describe(outcome: Outcome) -> str:
     headings = ["agent", "start", "end", "% of start", "sent", "validated", "reported"]
     headings += ["deposited", "refunded", "taken", "lost", "karma"]
+    headings += ["fees paid", "fees got"] if outcome.settings.voluntary_fee else []
     provider = [] if outcome.provider is None else [outcome.provider]
-    rows = [_make_row(row) for row in (*outcome.rows, *provider)]
+    rows = [
+        _make_row(row, fees=outcome.settings.voluntary_fee > 0)
+        for row in (*outcome.rows, *provider)
+    ]
     curves = outcome.curves
     return (
         f"{outcome.settings.mechanism} on {outcome.data_name}, {outcome.settings.family}, seed"
@@ -231,8 +234,8 @@ def _describe(outcome: Outcome) -> str:
     )
 
 
-def _make_row(row: AgentRow) -> list[str]:
-    return [
+def _make_row(row: AgentRow, *, fees: bool) -> list[str]:
+    cells = [
         row.name,
         *(f"{value:.0f}" for value in (row.start, row.end)),
         f"{row.percent:.1f}",
@@ -240,6 +243,7 @@ def _make_row(row: AgentRow) -> list[str]:
         *(f"{value:.0f}" for value in (row.deposited, row.refunded, row.taken, row.lost)),
         str(row.karma),
     ]
+    return cells + [f"{value:.0f}" for value in (row.supported, row.collected) if fees]
 
 
 def _describe_campaigns(outcome: Outcome) -> str:

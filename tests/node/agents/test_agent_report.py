@@ -66,6 +66,8 @@ def test_the_json_of_a_run_has_everything_and_is_the_same_again() -> None:
         "accuracy",
         "percent",
         "agents",
+        "provider",
+        "campaigns",
         "curves",
         "ledger",
     }
