@@ -97,7 +97,7 @@ bench: $(READY) ## every benchmark of the network in turn; each prints a table
 bench-models: $(READY) $(BENCH)/.ready-$(RIVER) ## every model family beside its twin in scikit-learn or river, in one table; ARGS=--quick
 	@PYTHONPATH=$(BENCH) $(BIN)/python -m benchmarks.models $(ARGS)
 
-incentives: $(READY) ## the tables and pictures of docs/incentives.md, at five seeds; about 15 minutes
+incentives: $(READY) ## the tables and pictures of docs/incentives.md, at five seeds or more; about 20 minutes
 	@$(BIN)/python -m benchmarks.incentives $(ARGS)
 
 # River is measured against only, so it stays out of the environment and its lock. Without its dependencies: of those the

@@ -2,7 +2,7 @@
 
 Into docs/incentives/: results.md with a table for each question, the mean over the seeds and the
 range in brackets; one SVG for each picture. The data set of scikit-learn goes into a temporary
-file first, as anybody's own would. About 15 minutes of one core.
+file first, as anybody's own would. About 20 minutes of one core.
 
     python -m benchmarks.incentives [--seeds 5] [--only published,families] [--folder FOLDER]
 """
@@ -105,7 +105,7 @@ def make_tables(cancer: str) -> list[Table]:
             [Case("reviews", AgentsOptions(scenario="published"))],
             MONEY,
             money_columns,
-            has_pictures=True,
+            pictures=1,
         ),
         Table(
             "data",
@@ -118,7 +118,7 @@ def make_tables(cancer: str) -> list[Table]:
             ],
             MONEY,
             money_columns,
-            has_pictures=True,
+            pictures=3,
         ),
         Table(
             "families",
@@ -215,7 +215,7 @@ def write_table(table: Table, seeds: Sequence[int], folder: Path) -> Iterator[st
         command = make_command(case.options, None)
         command = command.replace(str(Path(case.options.data or "").parent) + "/", "")
         commands += [command] if command not in commands else []
-        if table.has_pictures:
+        if place < table.pictures:
             name = f"{table.name}-{place + 1}"
             write_pictures(outcomes[0], folder, name)
     yield "\n```\n" + "\n".join(f"{command} --seed N" for command in commands) + "\n```\n"

@@ -43,10 +43,10 @@ def make_campaign_tables() -> list[Table]:
             "market",
             "Prediction market: three honest agents and one that flips labels",
             [
-                _make_market("single, reset", "market_single", reset=True),
-                _make_market("single, reused", "market_single", reset=False),
                 _make_market("grouped, reset", "market_grouped", reset=True),
                 _make_market("grouped, reused", "market_grouped", reset=False),
+                _make_market("single, reset", "market_single", reset=True),
+                _make_market("single, reused", "market_single", reset=False),
                 _make_market("grouped, reset, a beginning of 8 %", initial=0.08),
                 _make_market("grouped, reset, nearest_neighbours", family="nearest_neighbours"),
                 _make_market("grouped, reset, averaged_perceptron", family="averaged_perceptron"),
@@ -115,7 +115,7 @@ def _make_money_table(name: str, title: str, cases: list[Case]) -> Table:
         " samples of everybody every hour, 10,000 coins at first. Gaussian naive Bayes where"
         " nothing else is said."
     )
-    return Table(name, title, text, cases, MONEY, _money_columns, has_pictures=True, seeds=SEEDS)
+    return Table(name, title, text, cases, MONEY, _money_columns, pictures=2, seeds=SEEDS)
 
 
 def _make_comparison(mechanism: str, rule: str, *, reset: bool) -> Table:

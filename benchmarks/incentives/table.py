@@ -31,7 +31,7 @@ class Table:
     cases : its lines.
     headings : of the columns after the first.
     columns : numbers of one run, one for each heading.
-    has_pictures : whether the first seed of each case is drawn.
+    pictures : of how many cases, from the first on, the run with the first seed is drawn.
     seeds : how many, from 1 on.
     """
 
@@ -41,5 +41,5 @@ class Table:
     cases: Sequence[Case]
     headings: Sequence[str]
     columns: Callable[[Outcome, str], list[float]]
-    has_pictures: bool = False
+    pictures: int = 0
     seeds: int = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from html import escape
-from typing import Final
+from typing import Final, NamedTuple
 
 from node.agents.kinds import KINDS
 from node.agents.outcome import PROVIDER, AgentRow, Outcome
@@ -100,24 +100,43 @@ def make_page(outcome: Outcome, command: str) -> str:
 
 
 def draw_accuracy(outcome: Outcome) -> str:
-    """Return the picture of accuracy over time."""
-    curves = outcome.curves
-    line = Line("model", curves.accuracy, COLOURS[0])
+    """Return the picture of accuracy over time, or from campaign to campaign."""
+    axis = _choose_axis(outcome)
+    line = Line("model", axis.pick(outcome.curves.accuracy), COLOURS[0])
     title = f"Accuracy on data that nobody sends ({outcome.data_name})"
-    stop = (outcome.stopped_day, "last contribution")
-    return draw_chart(Chart(title, "days", "%", curves.days, [line], height=240, mark=stop))
+    return draw_chart(Chart(title, axis.title, "%", axis.x, [line], height=240, mark=axis.mark))
 
 
 def draw_balances(outcome: Outcome) -> str:
-    """Return the picture of balances over time, a line for each kind of agents."""
-    curves = outcome.curves
+    """Return the picture of balances over time, or from campaign to campaign; a line a kind."""
+    axis = _choose_axis(outcome)
     lines = [
-        Line(kind, values, COLOURS[_choose_colour(kind)])
-        for kind, values in curves.balances.items()
+        Line(kind, axis.pick(values), COLOURS[_choose_colour(kind)])
+        for kind, values in outcome.curves.balances.items()
     ]
     title = "Balances by kind of agent, percent of start"
-    stop = (outcome.stopped_day, "last contribution")
-    return draw_chart(Chart(title, "days", "%", curves.days, lines, height=340, mark=stop))
+    return draw_chart(Chart(title, axis.title, "%", axis.x, lines, height=340, mark=axis.mark))
+
+
+class _Axis(NamedTuple):
+    """Places of the points of a curve along a picture."""
+
+    title: str
+    x: tuple[float, ...]
+    mark: tuple[float, str] | None
+
+    def pick(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        """Return as many values as there are places, the last one of all among them."""
+        return (*values[: len(self.x) - 1], values[-1])
+
+
+def _choose_axis(outcome: Outcome) -> _Axis:
+    if outcome.campaigns:
+        # A point before all of them and one after each; what is collected at the end is in the
+        # last one.
+        places = tuple(float(place) for place in range(len(outcome.campaigns) + 1))
+        return _Axis("campaigns", places, None)
+    return _Axis("days", outcome.curves.days, (outcome.stopped_day, "last contribution"))
 
 
 def _choose_colour(kind: str) -> int:

@@ -193,6 +193,10 @@ def test_the_command_shows_campaigns_and_writes_a_page(tmp_path: Path) -> None:
     assert [row[0].text for row in table.findall("tbody/tr")] == ["1", "2"]
     assert len(table.findall("thead/tr/th")) == len(table.findall("tbody/tr")[0])
     assert "--reset --campaigns 2" in page
+    # Pictures go from campaign to campaign: three points, and as many lines as kinds.
+    curves = [each.get("points", "") for each in root.iter() if each.get("class") == "curve"]
+    assert [len(points.split()) for points in curves] == [3, 3, 3, 3]
+    assert page.count(">campaigns</text>") == 2
     answer = json.loads(invoke(f"{options} --output json")[1])
     assert answer["settings"]["campaign"]["rule"] == "market_grouped"
     assert answer["settings"]["campaign"]["reset"] is True
