@@ -204,4 +204,4 @@ def _describe_failures(failed: dict[str, int]) -> str:
     if not failed:
         return "Every transaction took effect."
     listed = ", ".join(f"{count} {code}" for code, count in failed.items())
-    return f"Transactions without effect, because others came before: {escape(listed)}."
+    return f"Transactions without effect, by the code that says why: {escape(listed)}."

@@ -250,3 +250,25 @@ def test_settings_that_contradict_their_campaigns_are_refused(change, field: str
     with pytest.raises(InvalidInputError) as refused:
         replace(hold_campaigns(BASE, MARKET), **change)
     assert refused.value.field == field
+
+
+def test_a_full_campaign_is_settled_early_and_the_next_one_opened_in_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("node.agents.campaign_settings.CONTRIBUTIONS_MAX", 6)
+    outcome = run(hold_campaigns(BASE, MARKET))
+    assert [sum(each.contributions.values()) for each in outcome.campaigns] == [6, 6]
+    first, second = (each.ended_day for each in outcome.campaigns)
+    assert first < MARKET.days - 0.05
+    assert MARKET.days < second < 2 * MARKET.days - 0.05
+
+
+def test_work_that_does_not_fit_into_a_transaction_is_done_in_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = hold_campaigns(BASE, replace(MARKET, count=1))
+    whole = run(settings)
+    monkeypatch.setattr("node.agents.campaigns.UNITS_SPARE", 198_000_000)
+    parts = run(settings)
+    assert parts.ledger.transactions > whole.ledger.transactions
+    assert parts.campaigns[0].paid == whole.campaigns[0].paid
