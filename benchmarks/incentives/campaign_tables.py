@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import mean
 from typing import Final
 
@@ -44,6 +45,9 @@ def make_campaign_tables() -> list[Table]:
             "Prediction market: three honest agents and one that flips labels",
             [
                 _make_market("grouped, reset", "market_grouped", reset=True),
+                _make_market(
+                    "grouped, reset, 60 wrong labels an hour", habits=["label_flipper.batch=60"]
+                ),
                 _make_market("grouped, reused", "market_grouped", reset=False),
                 _make_market("single, reset", "market_single", reset=True),
                 _make_market("single, reused", "market_single", reset=False),
@@ -100,9 +104,10 @@ def _make_market(
     reset: bool = True,
     family: str | None = None,
     initial: float | None = None,
+    habits: Sequence[str] = (),
 ) -> Case:
     options = AgentsOptions(
-        mechanism=MARKET, rule=rule, reset=reset, family=family, initial=initial
+        mechanism=MARKET, rule=rule, reset=reset, family=family, initial=initial, habits=habits
     )
     return Case(name, options)
 
