@@ -4,7 +4,7 @@
 ...                                                                        # doctest: +SKIP
 >>> client.exchanges.open("cup", test_set, bounty=1_000, threshold=0.9)   # doctest: +SKIP
 >>> sealed = rival.exchanges.submit("cup", "my-digits")                   # doctest: +SKIP
->>> rival.exchanges.reveal(sealed)                  # once nothing more can be submitted
+>>> rival.exchanges.reveal(sealed)       # once submissions are closed    # doctest: +SKIP
 >>> for piece in test_set.pieces:                                          # doctest: +SKIP
 ...     client.exchanges.show_piece("cup", piece)
 >>> client.exchanges.advance("cup")["winner"]                              # doctest: +SKIP
