@@ -236,6 +236,14 @@ class Exchanges:
         submissions_max : at most so many accounts take part.
         description : for people: what the samples are and how they were made into features.
         """
+        if metric == "accuracy" and not 0 <= threshold <= 1:
+            raise InvalidInputError(
+                "invalid_exchange",
+                f"the threshold of an accuracy must lie in 0 to 1, found {threshold}",
+                field="threshold",
+                value=threshold,
+                limit=1,
+            )
         scale = PARTS_PER_MILLION if metric == "accuracy" else ONE
         terms: list[Encodable] = [
             exchange,
@@ -273,7 +281,8 @@ class Exchanges:
         Raises
         ------
         InvalidInputError
-            ``model_does_not_fit`` or ``evaluation_too_large``: it could not be judged.
+            ``model_does_not_fit`` or ``evaluation_too_large``: it could not be judged;
+            ``not_owner``: it could not be opened, and the stake would be lost.
         RefusedError
             ``unknown_exchange``, ``unknown_model``, ``unknown_version``.
         """
@@ -282,6 +291,17 @@ class Exchanges:
         fit = self._connection.get(f"{PLACE}/{exchange}/fit", question)
         if not fit["fits"]:
             raise InvalidInputError(fit["code"], fit["reason"], field="model", value=model)
+        # The ledger cannot look into what is sealed, so it would only refuse the opening.
+        owner = self._get_model(model).owner
+        if owner != account:
+            raise InvalidInputError(
+                "not_owner",
+                f"{model!r} belongs to {owner}: only its owner can open it, so that a stake on it"
+                " would be lost",
+                field="model",
+                value=account,
+                limit=owner,
+            )
         chosen = os.urandom(SALT_BYTES) if salt is None else salt
         spec = decode_spec(decode(bytes.fromhex(fit["spec"]), bytes_max=SPEC_BYTES_MAX))
         digest = bytes.fromhex(fit["digest"])
@@ -309,7 +329,8 @@ class Exchanges:
         Raises
         ------
         InvalidInputError
-            ``wrong_account`` or ``wrong_phase``: nothing was sent, so that nobody saw the salt.
+            ``wrong_account``, ``wrong_phase`` or ``wrong_commitment``: nothing was sent, so that
+            nobody saw the salt.
         """
         own = self._get_sender().account
         if own != sealed.account:
@@ -322,6 +343,7 @@ class Exchanges:
             )
         view = self.get(sealed.exchange)
         _check_phase(view, "opening")
+        _check_submitted(view, sealed)
         body: list[Encodable] = [sealed.exchange, sealed.model, sealed.version, sealed.salt]
         return self._submit(bodies.REVEAL_MODEL, body, None)
 
@@ -424,6 +446,22 @@ def _check_phase(view: Mapping[str, Any], phase: str) -> None:
             field="exchange",
             value=view["phase"],
             limit=phase,
+        )
+
+
+def _check_submitted(view: Mapping[str, Any], sealed: SealedModel) -> None:
+    """Refuse what another submission has replaced, or what was never sent."""
+    known = {each["account"]: each["commitment"] for each in view["submissions"]}
+    submitted = known.get(sealed.account)
+    if submitted != sealed.commitment.hex():
+        why = "submitted nothing" if submitted is None else "submitted another model after this one"
+        raise InvalidInputError(
+            "wrong_commitment",
+            f"{sealed.account} {why} to {sealed.exchange!r}: the ledger"
+            f" does not have the commitment {sealed.commitment.hex()[:16]}…",
+            field="commitment",
+            value=sealed.commitment.hex(),
+            limit=submitted,
         )
 
 

@@ -21,7 +21,14 @@ from node.commands.exchange_files import (
 from node.commands.inspect import print_transaction
 from node.commands.keys import open_client
 from node.commands.progress import show_progress
-from node.commands.terminal import OutputFormat, print_answer, print_note, render_table
+from node.commands.terminal import (
+    ExitCode,
+    OutputFormat,
+    fail,
+    print_answer,
+    print_note,
+    render_table,
+)
 from primitives.errors import InvalidInputError
 from quorate.client import Client
 from quorate.errors import RefusedError, TransactionFailedError
@@ -150,6 +157,7 @@ def submit_model(
     """Seal a model, keep what opens it, name the version if asked to, and submit the seal."""
     with open_client(url, key) as client:
         sealed = client.exchanges.seal(name, model, version=version)
+        before = client.exchanges.get(name)["submissions"]
         file = save_sealed_model(keep, sealed)
         with _kept_unless_refused([file]):
             if alias is not None:
@@ -173,6 +181,10 @@ def submit_model(
         f"Keep this file secret. From {view['deadline']} to {view['reveals_end']}, or the stake is"
         f" lost, run\n  quorate exchange reveal {file}"
     )
+    if any(each["account"] == sealed.account for each in before):
+        print_note(
+            "It takes the place of what you submitted before, whose file cannot be opened any more."
+        )
     if alias is None:
         print_note(
             "If the model may learn before that, give the version a name now:\n"
@@ -225,7 +237,13 @@ def advance_exchange(
 ) -> None:
     """Have everything judged and paid that is left."""
     with open_client(url, key) as client, show_progress("judging") as tell:
-        view = client.exchanges.advance(name, items=items, progress=tell)
+        try:
+            view = client.exchanges.advance(name, items=items, progress=tell)
+        except TransactionFailedError as error:
+            if error.code != "too_early":
+                raise
+            sentence = client.exchanges.get(name)["sentence"]
+            raise fail(f"too_early: {sentence}", ExitCode.REJECTED) from error
     print_answer(view, _describe(view), output)
 
 

@@ -82,7 +82,8 @@ def _read_rows(file: Path, *, has_heading: bool = False) -> list[tuple[int, list
         with file.open(newline="", encoding="utf-8") as opened:
             rows = [(number, row) for number, row in enumerate(csv.reader(opened), 1) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInputError("malformed", f"{file}: {error}", field="file") from error
+        why = getattr(error, "strerror", None) or error
+        raise InvalidInputError("malformed", f"{file}: {why}", field="file") from error
     if rows and (has_heading or not _is_number(rows[0][1][0])):
         rows = rows[1:]
     if not rows:

@@ -84,11 +84,18 @@ def handles_problems(command: Callable[P, R]) -> Callable[P, R]:
         except QuorateError as error:
             raise fail(str(error), _choose_exit_code(error)) from error
         except OSError as error:
-            raise fail(str(error)) from error
+            raise fail(_describe_system_error(error)) from error
         except KeyboardInterrupt:
             raise SystemExit(130) from None
 
     return wrapper
+
+
+def _describe_system_error(error: OSError) -> str:
+    """Return file and cause, without the number of the error, which helps nobody."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
 
 
 def _choose_exit_code(error: QuorateError) -> int:

@@ -222,6 +222,21 @@ def test_every_end_is_told_in_words(scene: ApiScene, case: str) -> None:
         assert paid == {cup.names[0]: 1_000, cup.names[2]: 10}
 
 
+def test_what_could_not_be_opened_is_not_sent(scene: ApiScene) -> None:
+    cup = Cup(scene)
+    cup.open()
+    with pytest.raises(quorate.InvalidInputError, match="'good' belongs to qr1") as refused:
+        cup.bob.exchanges.submit("cup", "good")
+    assert refused.value.code == "not_owner"
+    assert cup.view()["submissions"] == []
+    unsent = cup.bob.exchanges.seal("cup", "bad")
+    cup.alice.exchanges.submit("cup", "good")
+    cup.go_to(cup.view()["deadline_ms"])
+    with pytest.raises(quorate.InvalidInputError, match="submitted nothing to 'cup'") as refused:
+        cup.bob.exchanges.reveal(unsent)
+    assert refused.value.code == "wrong_commitment"
+
+
 def test_a_model_that_could_not_be_judged_is_not_submitted(scene: ApiScene) -> None:
     cup = Cup(scene)
     cup.open()

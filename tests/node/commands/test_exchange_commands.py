@@ -147,6 +147,32 @@ def test_the_texts_say_what_to_do_next(scene: ApiScene, run: Run, tmp_path: Path
     assert "No model was opened in time" in run("bob", "advance", "cup")
 
 
+def test_a_second_submission_says_that_the_first_is_gone(
+    scene: ApiScene, run: Run, tmp_path: Path
+) -> None:
+    open_cup(run, tmp_path)
+    submit = ("submit", "cup", "good", "--keep", tmp_path / "own")
+    first = ask_json(run, "alice", *submit)["file"]
+    run("alice", *submit, says="takes the place of what you submitted before")
+    go_on(scene, run, "deadline_ms")
+    run("alice", "reveal", first, code=1, says="submitted another model after this one")
+
+
+def test_what_is_not_yours_or_not_there_is_refused_in_words(run: Run, tmp_path: Path) -> None:
+    open_cup(run, tmp_path)
+    own = tmp_path / "own"
+    run("bob", "submit", "cup", "good", "--keep", own, code=1, says="only its owner can open it")
+    assert not own.exists()
+    run("bob", "advance", "cup", code=4, says="too_early: Models are submitted until 20")
+    missing = tmp_path / "missing.json"
+    run("bob", "reveal", missing, code=1, says=f"error: {missing}: No such file or directory")
+    terms = ("--like", "like", "--bounty", 1, "--keep", own, "--threshold", 1.5)
+    samples = write_samples(tmp_path)
+    run("host", "open", "mug", samples, *terms, code=1, says="must lie in 0 to 1, found 1.5")
+    missing = tmp_path / "missing.csv"
+    run("host", "open", "mug", missing, *terms, code=1, says=f"{missing}: No such file or dir")
+
+
 def test_a_version_with_a_name_is_opened_after_the_model_learnt_more(
     scene: ApiScene, run: Run, tmp_path: Path
 ) -> None:
