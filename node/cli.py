@@ -25,6 +25,7 @@ from node.cli_governance import (
 from node.cli_lifecycle import model_commands
 from node.cli_operations import config_commands, snapshot_commands
 from node.cli_options import (
+    AMOUNT_MAX,
     DEFAULT_URL,
     Home,
     Key,
@@ -536,7 +537,10 @@ def claim(
 @handles_problems
 def transfer(
     to: Annotated[str, typer.Argument(help="Account, qr1…", show_default=False)],
-    amount: Annotated[int, typer.Argument(min=1, help="In the smallest unit.", show_default=False)],
+    amount: Annotated[
+        int,
+        typer.Argument(min=1, max=AMOUNT_MAX, help="In the smallest unit.", show_default=False),
+    ],
     key: Key,
     url: Url = DEFAULT_URL,
     output: Output = OutputFormat.TEXT,

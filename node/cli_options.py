@@ -10,6 +10,7 @@ import typer
 from node.commands.terminal import OutputFormat
 
 __all__ = [
+    "AMOUNT_MAX",
     "DEFAULT_URL",
     "Home",
     "Key",
@@ -24,6 +25,8 @@ __all__ = [
 ]
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+AMOUNT_MAX = 2**63 - 1
+"""Most money or shares that the ledger can count."""
 
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print the answer.")]
 Url = Annotated[

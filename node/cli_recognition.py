@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from node.cli_lifecycle import model_commands
-from node.cli_options import DEFAULT_URL, Key, Model, OptionalKey, Output, Url
+from node.cli_options import AMOUNT_MAX, DEFAULT_URL, Key, Model, OptionalKey, Output, Url
 from node.commands.terminal import OutputFormat, handles_problems
 
 __all__ = ["badges", "leaderboard", "sponsor_commands"]
@@ -59,7 +59,11 @@ def model_support(
     model: Model,
     amount: Annotated[
         int | None,
-        typer.Argument(min=1, help="What you pay; without: shows what was paid and suggested."),
+        typer.Argument(
+            min=1,
+            max=AMOUNT_MAX,
+            help="What you pay; without: shows what was paid and suggested.",
+        ),
     ] = None,
     key: OptionalKey = None,
     url: Url = DEFAULT_URL,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from node.cli_options import DEFAULT_URL, Key, OptionalKey, Output, Url
+from node.cli_options import AMOUNT_MAX, DEFAULT_URL, Key, OptionalKey, Output, Url
 from node.commands.terminal import OutputFormat, handles_problems
 
 __all__ = ["stake_commands"]
@@ -63,7 +63,10 @@ def stake_mine(
 @handles_problems
 def stake_add(
     validator: Validator,
-    amount: Annotated[int, typer.Argument(min=1, help="Most that is taken.", show_default=False)],
+    amount: Annotated[
+        int,
+        typer.Argument(min=1, max=AMOUNT_MAX, help="Most that is taken.", show_default=False),
+    ],
     key: Key,
     url: Url = DEFAULT_URL,
     output: Output = OutputFormat.TEXT,
@@ -80,7 +83,8 @@ def stake_remove(
     validator: Validator,
     key: Key,
     shares: Annotated[
-        int | None, typer.Option(min=1, help="So many shares; default: all that you have.")
+        int | None,
+        typer.Option(min=1, max=AMOUNT_MAX, help="So many shares; default: all that you have."),
     ] = None,
     url: Url = DEFAULT_URL,
     output: Output = OutputFormat.TEXT,

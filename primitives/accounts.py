@@ -38,6 +38,10 @@ def account_to_text(account: AccountId) -> str:
     return bech32m_encode(ACCOUNT_PREFIX, account)
 
 
+_SHOWN_CHARACTERS = 64
+"""Of a text that is no account; a true one has fewer."""
+
+
 def account_from_text(text: str) -> AccountId:
     """Return the account that ``qr1…`` names.
 
@@ -47,7 +51,16 @@ def account_from_text(text: str) -> AccountId:
         ``malformed`` if the text is not bech32m, has another prefix or not 20 bytes;
         ``too_large`` if it is far too long.
     """
-    prefix, data = bech32m_decode(text)
+    try:
+        prefix, data = bech32m_decode(text)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            error.code,
+            f"{text[:_SHOWN_CHARACTERS]!r} is no account, {ACCOUNT_PREFIX}1…: {error.message}",
+            field="account",
+            value=text[:_SHOWN_CHARACTERS],
+            limit=error.limit,
+        ) from error
     if prefix != ACCOUNT_PREFIX or len(data) != ACCOUNT_ID_BYTES:
         raise InvalidInputError(
             "malformed",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
+from incentives.campaign_mechanism import CampaignMechanism
 from incentives.registry import MECHANISMS
 from node.agents.campaign_settings import CAMPAIGN_MECHANISMS, CampaignSettings
 from node.agents.habits import Habits
@@ -96,7 +97,8 @@ class AgentsSettings:
             ``out_of_range`` or ``malformed``, with the field, the value and the limit. What the
             ledger itself refuses (family, weight, waits) it refuses when the model is created.
         """
-        names = [each.name for each in MECHANISMS]
+        # Whoever contributes to a campaign needs a provider who opens it: nobody here is one.
+        names = [each.name for each in MECHANISMS if not isinstance(each, CampaignMechanism)]
         if self.mechanism not in names:
             raise _refuse("malformed", "mechanism", self.mechanism, ", ".join(names))
         _check_range("days", self.days, 1 / 24, DAYS_MAX)
@@ -180,10 +182,11 @@ def parse_agents(text: str) -> dict[str, int]:
     {'honest': 3, 'label_flipper': 2}
     """
     found: dict[str, int] = {}
+    limit = f"KIND=NUMBER, of at least 1, each kind once of {', '.join(KINDS)}"
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
         if name not in KINDS or name in found or not number.isdecimal() or not int(number):
-            raise _refuse("malformed", "agents", part.strip(), f"KIND=NUMBER of {', '.join(KINDS)}")
+            raise _refuse("malformed", "agents", part.strip(), limit)
         found[name] = int(number)
     return found
 

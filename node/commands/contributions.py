@@ -21,10 +21,10 @@ from node.commands.tables import (
 )
 from node.commands.terminal import OutputFormat, fail, print_answer, print_note, render_table
 from node.storage.durable_files import create_private_file
-from primitives.errors import InvalidInputError
+from primitives.errors import InvalidInputError, QuorateError
 from quorate.client import CAMPAIGN_MECHANISMS, Client
 from quorate.errors import TransactionFailedError
-from quorate.records import Model
+from quorate.records import Model, Transaction
 
 __all__ = [
     "ask_sponsor",
@@ -77,10 +77,22 @@ def contribute_file(
                 sent = client.contribute(
                     model, features[batch], given, max_deposit=max_deposit, karma=staked
                 )
-            except TransactionFailedError as error:
-                _explain(client, model, error)
+            except QuorateError as error:
+                if isinstance(error, TransactionFailedError):
+                    _explain(client, model, error)
+                if done:
+                    # What these hold is held, whatever became of the rest.
+                    _print_contributions(done, output)
+                    print_note(
+                        f"samples from number {start + 1} on are not contributed: send only those"
+                        " when you try again, the ones before are in the contributions above"
+                    )
                 raise
             done.append(sent)
+    _print_contributions(done, output)
+
+
+def _print_contributions(done: list[Transaction], output: OutputFormat) -> None:
     rows = [
         [
             each.result["sequence"],
@@ -163,7 +175,7 @@ def _explain(client: Client, model: str, error: TransactionFailedError) -> None:
     if error.code == "no_campaign":
         print_note(
             f"{model} learns in campaigns: a contribution to one puts in its stake, which comes"
-            " back with what the samples were worth, or less if they did harm."
+            " back with what the samples were worth; in a prediction market less if they did harm."
         )
         print_note(newest[0].next_sentence if newest else f"{model} has had no campaign so far.")
     elif newest and newest[0].is_open:
@@ -189,7 +201,23 @@ def read_samples(model: Model, file: Path) -> tuple[list[Any], list[Any] | None]
     if model.task not in ("classification", "regression"):
         return read_numbers(file), None
     features, labels = read_labelled(file)
-    return features, [float(each) for each in labels] if model.task == "regression" else labels
+    return features, _read_targets(file, labels) if model.task == "regression" else labels
+
+
+def _read_targets(file: Path, texts: list[str]) -> list[float]:
+    """Return the last column of a file as numbers; raises ``malformed`` with what is none."""
+    targets = []
+    for number, text in enumerate(texts, 1):
+        try:
+            targets.append(float(text))
+        except ValueError as error:
+            raise InvalidInputError(
+                "malformed",
+                f"{file}, sample {number}: the last column must be a number, found {text!r}",
+                field="file",
+                value=text,
+            ) from error
+    return targets
 
 
 def refund_contribution(

@@ -61,7 +61,8 @@ def run_devnet(options: DevnetOptions) -> None:
             run_demonstration(urls, options.folder / "accounts")
         if options.exit_after:
             return
-        print_note(f"\nlogs: {options.folder}/validator*/node.log     Ctrl-C stops the network")
+        print_note(f"\nkeys: {options.folder}/accounts/*.json, of accounts with money")
+        print_note(f"logs: {options.folder}/validator*/node.log     Ctrl-C stops the network")
         try:
             network.watch(_announce_end)
         except KeyboardInterrupt:

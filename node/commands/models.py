@@ -184,7 +184,8 @@ def read_description(file: Path) -> dict[str, Any]:
     try:
         settings = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInputError("malformed", f"{file}: {error}", field="file") from error
+        why = getattr(error, "strerror", None) or error
+        raise InvalidInputError("malformed", f"{file}: {why}", field="file") from error
     missing = [name for name in _REQUIRED if name not in settings]
     unknown = [name for name in settings if name not in (*_REQUIRED, *_OPTIONAL)]
     if missing or unknown:

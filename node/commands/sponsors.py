@@ -79,8 +79,9 @@ def read_request(file: Path) -> SponsorRequest:
             )
         body = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
         raise InvalidInputError(
-            "malformed", f"{file} is no request to a sponsor: {error}", field="file"
+            "malformed", f"{file} is no request to a sponsor: {why}", field="file"
         ) from error
     request = SponsorRequest.from_json(body)
     request.verify()

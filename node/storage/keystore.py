@@ -188,6 +188,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise InvalidInputError(
             "invalid_key_file", f"there is no key file at {path}", field="file", value=str(path)
         ) from error
+    except json.JSONDecodeError as error:
+        raise _invalid(path, "it is not JSON") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _invalid(path, f"{type(error).__name__}: {error}") from error
     if not complete or document.get("version") != _VERSION:

@@ -43,5 +43,7 @@ def test_a_frozen_account():
     ],
 )
 def test_text_that_names_no_account_is_refused(text):
-    with pytest.raises(InvalidInputError):
+    with pytest.raises(InvalidInputError) as refused:
         account_from_text(text)
+    assert refused.value.field == "account"
+    assert len(refused.value.message) < 250

@@ -12,10 +12,11 @@ import pytest
 
 import quorate
 from ledger.transaction import Signature, TransactionContent, compute_signing_hash
-from node.commands import sponsors
+from node.commands import contributions, sponsors
 from node.commands.terms_wording import describe_duration, describe_terms
 from primitives.accounts import account_to_text
 from quorate import bodies
+from quorate.records import Transaction
 from quorate.sponsorship import SponsorRequest
 from tests.helpers.api import ApiScene, run_api
 from tests.helpers.commands import Run, ask_json, make_runner, save_keys
@@ -267,6 +268,44 @@ def test_samples_are_shown_as_far_as_people_read(
         assert ("sample 0: 1, 2\n" in shown) == (model == "words")
     monkeypatch.setattr(sponsors, "FEATURES_SHOWN", 2)
     assert "sample 1: 0, 0, …" in run("sponsor", "show", file)
+
+
+def test_targets_that_are_no_numbers_are_refused_with_their_place(
+    scene: ApiScene, run: Run, tmp_path: Path
+) -> None:
+    alice = connect(scene, scene.chain.network.accounts[0])
+    create(alice, "numbers", family="linear_regression", class_names=())
+    file = tmp_path / "targets.csv"
+    file.write_text("1,0,0,0,0,0,0.5\n1,0,0,0,0,0,high\n")
+    run("contribute", "numbers", file, code=1, says="sample 2: the last column must be a number")
+    file.unlink()
+    run("contribute", "numbers", file, code=1, says=f"{file}: No such file or directory")
+
+
+def test_batches_that_were_sent_before_one_failed_are_told(
+    scene: ApiScene, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contributions, "BATCH_SAMPLES", 2)
+    file = tmp_path / "samples.csv"
+    pairs = zip(ROWS[8:], LABELS[8:], strict=True)
+    rows = [",".join([*map(str, row), CLASS_NAMES[label]]) for row, label in pairs]
+    file.write_text("\n".join(rows) + "\n")
+    send = quorate.Client.contribute
+    seen: list[int] = []
+
+    def fail_later(self: quorate.Client, *arguments: Any, **options: Any) -> Transaction:
+        seen.append(len(arguments[1]))
+        return send(
+            self, *arguments, **(options | {"max_deposit": 0} if len(seen) > 1 else options)
+        )
+
+    monkeypatch.setattr(quorate.Client, "contribute", fail_later)
+    text = run(
+        *("contribute", "sides", file),
+        code=4,
+        says="samples from number 3 on are not contributed",
+    )
+    assert len(text.splitlines()) == 2
 
 
 def test_what_is_no_request_is_refused_in_a_sentence(

@@ -106,7 +106,11 @@ def test_what_goes_wrong_is_said_in_a_sentence(run: Run) -> None:
     run("stake", "add", "member-0", 0, code=2)
     run("stake", "commission", "5", code=4, says="not_a_validator")
     run("stake", "commission", "101", code=1, says="0 to 100 percent")
-    run("stake", "show", "qr1nonsense", code=4, says="malformed_request")
+    run("stake", "show", "qr1nonsense", code=4, says="'qr1nonsense' is no account, qr1…: bech32m")
+    for amount in (2**63, 2**64):
+        run("stake", "add", "member-0", amount, code=2, says="9223372036854775807")
+        run("stake", "remove", "member-0", "--shares", amount, code=2, says="9223372036854775807")
+        run("transfer", "qr1nonsense", amount, code=2, says="9223372036854775807")
     run("stake", "mine", code=1, says="name an account, or give a --key", key=None)
 
 
