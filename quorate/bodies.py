@@ -16,7 +16,7 @@ from ml_runtime.encoders import Encoder, ScaleEncoder
 from ml_runtime.fixed_point import ONE
 from ml_runtime.spec import make_spec
 from primitives.accounts import account_from_text
-from primitives.codec import Encodable, decode, encode
+from primitives.codec import INTEGER_MAX, INTEGER_MIN, Encodable, decode, encode
 from primitives.errors import InvalidInputError
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "Incentive",
     "ModelDefinition",
     "Policies",
+    "check_integers",
     "make_create_model",
     "make_encoder",
     "make_transfer",
@@ -264,3 +265,28 @@ def make_create_model(definition: ModelDefinition) -> list[Encodable]:
     # Read as the ledger will read it, so that a mistake is named before anything is sent.
     decode_description(decode(encode(body), bytes_max=MESSAGE_BYTES_MAX))
     return body
+
+
+def check_integers(body: Sequence[Encodable]) -> None:
+    """Refuse a number that no transaction can carry, before anything is signed.
+
+    Raises
+    ------
+    InvalidInputError
+        ``out_of_range``.
+
+    Examples
+    --------
+    >>> check_integers(["cup", [1, 2**64 - 1]])
+    """
+    for value in body:
+        if isinstance(value, int) and not INTEGER_MIN <= value <= INTEGER_MAX:
+            raise InvalidInputError(
+                "out_of_range",
+                f"a number in a transaction must lie in [{INTEGER_MIN}, {INTEGER_MAX}],"
+                f" found one of {value.bit_length()} bits",
+                field="body",
+                limit=INTEGER_MAX,
+            )
+        if isinstance(value, list | tuple):
+            check_integers(value)

@@ -261,6 +261,7 @@ class Exchanges:
             reveal_wait_ms,
             test_set.piece_samples_max,
         ]
+        bodies.check_integers(terms)
         # Read as the ledger will read it, so that a mistake is named before anything is sent.
         decode_exchange_terms(decode(encode(terms), bytes_max=SPEC_BYTES_MAX))
         commitments: list[Encodable] = [piece.commitment for piece in test_set.pieces]

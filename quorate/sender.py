@@ -25,6 +25,7 @@ from primitives.accounts import (
 )
 from primitives.codec import Encodable
 from primitives.keys import PrivateKey
+from quorate.bodies import check_integers
 from quorate.connection import Connection
 from quorate.errors import NotFoundError, RefusedError
 
@@ -170,6 +171,7 @@ class Sender:
     def _make_content(
         self, kind: int, body: Sequence[Encodable], sponsor: AccountId | None, valid_heights: int
     ) -> TransactionContent:
+        check_integers(body)
         return TransactionContent(
             chain_id=self._get_chain().chain_id,
             sender=self.account_id,

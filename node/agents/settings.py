@@ -225,7 +225,7 @@ def parse_habits(
 def _check_range(name: str, value: float, low: float, high: float) -> None:
     # Written so that what is no number is refused too.
     if not low <= value <= high:
-        raise _refuse("out_of_range", name, value, f"{low:g} to {high:g}")
+        raise _refuse("out_of_range", name, value, f"{low:g} to {high:.10g}")
 
 
 def _refuse(code: str, name: str, value: object, limit: str) -> InvalidInputError:

@@ -62,7 +62,7 @@ def open_campaign(
         file = save_secrets(folder, secrets)
         try:
             opened = client.campaigns.open(model, secrets, **terms)
-        except (RefusedError, TransactionFailedError):
+        except (InvalidInputError, RefusedError, TransactionFailedError):
             # Nothing was committed to, and nothing will be.
             file.unlink()
             raise

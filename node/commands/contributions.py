@@ -55,7 +55,7 @@ def contribute_file(
 
     Points of karma that may be staked are spread evenly over the samples.
     """
-    done = []
+    done: list[Transaction] = []
     with open_client(url, key) as client:
         described = client.model(model)
         features, labels = read_samples(described, file)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from ledger.transactions.accounts import TRANSFER, Transfer
+from primitives.errors import InvalidInputError
 from quorate.connection import Connection
 from quorate.errors import RefusedError
 from quorate.sender import Sender
@@ -123,6 +125,18 @@ def test_another_refusal_is_passed_on_and_uses_no_nonce(scene: ApiScene) -> None
     with pytest.raises(RefusedError) as caught:
         sender.submit(999, [])
     assert caught.value.code == "unknown_kind"
+    pay(scene, sender, 1)
+    assert nonce_of(scene) == 1
+
+
+@pytest.mark.parametrize("body", [[2**64], ["text", [True, (-(2**63) - 1,)]], [10**5_000]])
+def test_a_number_that_does_not_fit_is_refused_and_uses_no_nonce(
+    scene: ApiScene, body: list[Any]
+) -> None:
+    sender = make_sender(scene)
+    with pytest.raises(InvalidInputError, match="a number in a transaction must lie in") as caught:
+        sender.submit(TRANSFER, body)
+    assert caught.value.code == "out_of_range"
     pay(scene, sender, 1)
     assert nonce_of(scene) == 1
 

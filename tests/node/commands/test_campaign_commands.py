@@ -154,6 +154,8 @@ def test_secrets_of_what_was_refused_are_not_kept(run: Run, tmp_path: Path) -> N
     run(*opening, "--rule", "market_single", code=4, says="campaign.stake must be at least 1")
     run(*opening, "--rule", "shapley", code=4, says="wrong_rule")
     run(*opening, "--rule", "shapley", "--pieces", 61, code=1, says="too few for 61 pieces")
+    run(*opening, "--rule", "shapley", "--stake", 2**64, code=1, says="found one of 65 bits")
+    run(*opening, "--rule", "shapley", "--length", f"{2**60}d", code=1, says="must lie in")
     run(*opening, "--rule", "shapley", "--length", "soon", code=1, says="90s, 30m, 12h or 7d")
     run(*opening, "--rule", "shapley", "--length", "²d", code=1, says="90s, 30m, 12h or 7d")
     run(*opening, "--rule", "market_single", "--stake", 1, key="bob", code=4, says="not_owner")

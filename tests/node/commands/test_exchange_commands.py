@@ -198,6 +198,7 @@ def test_files_of_what_was_refused_are_not_kept(
     )
     run("host", "open", "cup", samples, *terms, "--bounty", 10**12, code=4, says="insufficient")
     run("host", "open", "cup", samples, *terms, "--bounty", 2**63, code=1, says="lie in [1")
+    run("host", "open", "cup", samples, *terms, "--bounty", 2**64, code=1, says="one of 65 bits")
     assert list(secret.iterdir()) == []
     more = ("--bounty", 1, "--length", "soon")
     run("host", "open", "cup", samples, *terms, *more, code=1, says="such as 12h")
