@@ -13,6 +13,7 @@ from node.commands.keys import find_account, open_client
 from node.commands.terminal import ExitCode, OutputFormat, fail, print_answer, render_table
 from primitives.errors import InvalidInputError
 from quorate.client import Client
+from quorate.errors import TransactionFailedError
 from quorate.staking import AccountStakes, StakePool, Unbonding
 
 __all__ = [
@@ -100,7 +101,17 @@ def remove_stake(
     """Begin to take a stake back."""
     with open_client(url, key) as client:
         account = _find_validator(client, validator)
-        done = client.stakes.unstake(account, shares)
+        try:
+            done = client.stakes.unstake(account, shares)
+        except TransactionFailedError as error:
+            if error.code != "not_enough_stake" or shares is not None:
+                raise
+            # The ledger would say that it was asked for 0 shares, by which it means all.
+            raise fail(
+                f"not_enough_stake: nothing of yours is staked on {validator}; see `quorate stake"
+                " mine`",
+                ExitCode.REJECTED,
+            ) from error
         leaving = client.stakes.mine(height=done.height).unbondings
     epoch = int(done.result["epoch"])
     heights = [

@@ -49,8 +49,9 @@ def test_a_stake_goes_from_the_shell_and_comes_back(scene: ApiScene, run: Run) -
     first = ask_json(run, "stake", "remove", "member-0", "--shares", 200)
     assert (first["withdrawable_height"], first["result"]["tokens"]) == (41, "200")
     assert "400 left the pool at height 4" in run("stake", "remove", "member-0")
-    run("stake", "remove", "member-0", code=4, says="not_enough_stake")
-    nothing = "nothing can be withdrawn yet: 600 of member-0 from height 41 on, now 5"
+    run("stake", "remove", "member-0", code=4, says="nothing of yours is staked on member-0")
+    run("stake", "remove", "member-0", "--shares", 1, code=4, says="has 0 shares")
+    nothing = "nothing can be withdrawn yet: 600 of member-0 from height 41 on, now 6"
     run("stake", "withdraw", code=4, says=nothing)
     run("stake", "withdraw", code=4, says="nothing is on its way out", key="bob")
     assert "from height 41 on" in run("stake", "mine", alice, key=None)
