@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
-from incentives.campaign_mechanism import CampaignMechanism
 from incentives.registry import MECHANISMS
 from node.agents.campaign_settings import CAMPAIGN_MECHANISMS, CampaignSettings
 from node.agents.habits import Habits
@@ -97,8 +96,7 @@ class AgentsSettings:
             ``out_of_range`` or ``malformed``, with the field, the value and the limit. What the
             ledger itself refuses (family, weight, waits) it refuses when the model is created.
         """
-        # Whoever contributes to a campaign needs a provider who opens it: nobody here is one.
-        names = [each.name for each in MECHANISMS if not isinstance(each, CampaignMechanism)]
+        names = [each.name for each in MECHANISMS]
         if self.mechanism not in names:
             raise _refuse("malformed", "mechanism", self.mechanism, ", ".join(names))
         _check_range("days", self.days, 1 / 24, DAYS_MAX)

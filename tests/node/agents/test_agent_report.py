@@ -104,7 +104,6 @@ def test_kinds_and_scenarios_are_listed() -> None:
     [
         (["--scenario", "heaven"], "no scenario is named"),
         (["--mechanism", "lottery"], "mechanism must be"),
-        (["--mechanism", "prediction_market"], "must be points, deposit_refund_take, found"),
         (["--agents", "honest=0"], "of at least 1"),
         (["--family", "nobody"], "no model family"),
         (["--data", "nowhere.csv"], "nowhere.csv"),
