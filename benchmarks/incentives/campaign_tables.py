@@ -46,7 +46,7 @@ def make_campaign_tables() -> list[Table]:
             [
                 _make_market("grouped, reset", "market_grouped", reset=True),
                 _make_market(
-                    "grouped, reset, 60 wrong labels an hour", habits=["label_flipper.batch=60"]
+                    "grouped, reset, 60 wrong labels an hour", habits=("label_flipper.batch=60",)
                 ),
                 _make_market("grouped, reused", "market_grouped", reset=False),
                 _make_market("single, reset", "market_single", reset=True),
