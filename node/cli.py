@@ -427,7 +427,11 @@ def contribute(
     ] = None,
     *,
     karma: Annotated[
-        int, typer.Option(min=0, help="Points of your karma on the model to stake at most.")
+        int,
+        typer.Option(
+            min=0,
+            help="Points of karma on the model to stake at most; refused if you have too few left.",
+        ),
     ] = 0,
     ask_sponsor: Annotated[
         str | None,

@@ -67,9 +67,10 @@ def make_page(outcome: Outcome, command: str) -> str:
     settings = outcome.settings
     curves, ledger = outcome.curves, outcome.ledger
     title = f"Agents: {settings.mechanism} on {outcome.data_name}"
+    days = "one day" if outcome.stopped_day == 1 else f"{outcome.stopped_day:g} days"
     summary = (
         f"{ledger.transactions:,} transactions in {ledger.blocks:,} blocks; people contributed"
-        f" for {outcome.stopped_day:g} days, all was settled on day {outcome.ended_day:.1f}."
+        f" for {days}, all was settled on day {outcome.ended_day:.1f}."
         f" Accuracy on data that nobody sent: {curves.accuracy[0]:.1f} % at first,"
         f" {curves.accuracy[-1]:.1f} % at the end."
     )
@@ -185,7 +186,7 @@ def _describe_campaigns(outcome: Outcome) -> list[str]:
             f"{sum(each.contributions.values()):,}",
             f"{sum(each.kept.values()):,}",
             f"{each.test_samples:,}",
-            *(f"{each.get_gain(kind):+,.1f}" for kind in kinds),
+            *(f"{each.get_gain(kind):+z,.1f}" for kind in kinds),
             f"{each.returned:,.1f}",
             f"{each.accuracy:.1f}",
         ]

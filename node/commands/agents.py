@@ -257,7 +257,7 @@ def _describe_campaigns(outcome: Outcome) -> str:
             each.phase,
             str(sum(each.contributions.values())),
             str(sum(each.kept.values())),
-            *(f"{each.get_gain(kind):+.0f}" for kind in kinds),
+            *(f"{each.get_gain(kind):+z.0f}" for kind in kinds),
             f"{each.returned:.0f}",
             f"{each.accuracy:.1f}",
         ]
